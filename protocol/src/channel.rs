@@ -1,0 +1,95 @@
+//! Channel names: what a session may subscribe to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::ProjectId;
+
+/// A stream of frames that a session subscribes to, written `project:<uuid>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// A project's log and the presence of its members.
+    Project(ProjectId),
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Channel::Project(id) => write!(f, "project:{id}"),
+        }
+    }
+}
+
+/// A text that is not the name of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidChannel;
+
+impl fmt::Display for InvalidChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected a channel of the form project:<uuid>")
+    }
+}
+
+impl std::error::Error for InvalidChannel {}
+
+impl FromStr for Channel {
+    type Err = InvalidChannel;
+
+    fn from_str(text: &str) -> Result<Self, InvalidChannel> {
+        let (kind, id) = text.split_once(':').ok_or(InvalidChannel)?;
+        match kind {
+            "project" => id
+                .parse()
+                .map(Channel::Project)
+                .map_err(|_| InvalidChannel),
+            _ => Err(InvalidChannel),
+        }
+    }
+}
+
+impl Serialize for Channel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Channel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Channel {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Channel".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^project:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_survives_a_round_trip() {
+        let channel = Channel::Project(ProjectId::random());
+        assert_eq!(channel.to_string().parse(), Ok(channel));
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for text in ["", "project", "project:", "project:project-1", "room:1", "project:{}"] {
+            assert_eq!(text.parse::<Channel>(), Err(InvalidChannel), "{text}");
+        }
+    }
+}
