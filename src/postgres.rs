@@ -36,6 +36,8 @@ const SERVER_ROLE: &str = "glassbox_server";
 
 /// Another process may be making the cluster or waiting for a crash recovery.
 const START_LOCK_DEADLINE: Duration = Duration::from_secs(300);
+/// A server that leaves must not wait for another one's long start.
+const STOP_LOCK_DEADLINE: Duration = Duration::from_secs(10);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a postmaster that calls itself ready may still refuse us.
@@ -205,14 +207,18 @@ impl EmbeddedPostgres {
 
     /// Gives PostgreSQL up, and stops it when no other process uses it.
     pub async fn stop(self) -> Result<()> {
-        let starting =
-            lock::exclusive(&self.data_dir.join("start.lock"), START_LOCK_DEADLINE).await?;
+        // First, so that of two that leave at once the second one finds nobody.
         drop(self.users);
-        if let Some(alone) = lock::try_exclusive(&users_lock(&self.data_dir))? {
+        let start_lock = self.data_dir.join("start.lock");
+        let Some(_starting) = lock::exclusive_within(&start_lock, STOP_LOCK_DEADLINE).await? else {
+            // Someone has been starting or stopping it all this time: it is theirs now.
+            return Ok(());
+        };
+        if let Some(_alone) =
+            lock::exclusive_within(&users_lock(&self.data_dir), Duration::ZERO).await?
+        {
             self.cluster.stop(&self.programs).await?;
-            drop(alone);
         }
-        drop(starting);
         Ok(())
     }
 }

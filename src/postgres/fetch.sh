@@ -22,7 +22,7 @@ attempt() {
         fi
         sleep "$pause"
     done
-    refuse "$(tail -n 3 client.log | tr '\n' ' ')"
+    refuse "$1: $(grep -i error client.log | head -n 3 | tr '\n' ' ')"
 }
 
 check() { # check FILE SHA256

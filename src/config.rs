@@ -1,0 +1,224 @@
+//! Every number and name that an operator may set, in one table: flags and environment variables are the same
+//! settings. A wrong value is refused at the start with one line that names it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::postgres::EmbeddedConfig;
+
+/// The secret of development mode; refused anywhere else.
+pub const DEVELOPMENT_SECRET: &str = "glassbox-development-secret-do-not-use-elsewhere";
+
+/// Where the database is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DatabaseConfig {
+    /// PostgreSQL 15 to 17 with pgvector, for the server's own login. Without it the server runs an embedded PostgreSQL
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// The owner's login, for migrations; the server's own login where it is not set
+    #[arg(long, env = "GLASSBOX_MIGRATION_URL", hide_env_values = true)]
+    pub migration_url: Option<String>,
+    /// Where the embedded PostgreSQL's programs are kept
+    #[arg(long, env = "GLASSBOX_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Where the embedded PostgreSQL's data is kept
+    #[arg(long, env = "GLASSBOX_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl DatabaseConfig {
+    /// The directories of the embedded PostgreSQL.
+    pub fn embedded(&self) -> EmbeddedConfig {
+        EmbeddedConfig::from_dirs(self.cache_dir.clone(), self.data_dir.clone())
+    }
+}
+
+/// How tokens are made and checked.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AuthConfig {
+    /// Signs the server's own tokens; at least 32 characters. Development mode has one of its own
+    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
+    pub jwt_secret: Option<String>,
+    /// Gives tokens without a password; for one's own machine. On by default with the embedded PostgreSQL
+    #[arg(long, env = "GLASSBOX_DEVELOPMENT", num_args = 0..=1, default_missing_value = "true")]
+    pub development: Option<bool>,
+    /// The environment's name as existing installations set it; `development` switches development mode on
+    #[arg(long, env = "GO_ENV", hide = true)]
+    pub go_env: Option<String>,
+}
+
+/// What `glassbox serve` can be told.
+#[derive(Args, Clone, Debug)]
+pub struct ServeConfig {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// Tokens.
+    #[command(flatten)]
+    pub auth: AuthConfig,
+    /// TCP port of REST and WebSocket; 0 takes a free one
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    pub port: u16,
+    /// Address to listen on
+    #[arg(long, env = "GLASSBOX_BIND", default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+    /// TCP port of `/metrics` on the loopback address; 0 takes a free one. By default 1000 above the port
+    #[arg(long, env = "GLASSBOX_METRICS_PORT")]
+    pub metrics_port: Option<u16>,
+    /// Origins whose pages may call, comma-separated; `*` allows all without credentials
+    #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',', default_value = "http://localhost:3000")]
+    pub allowed_origins: Vec<String>,
+    /// Database connections for requests and commands
+    #[arg(long, env = "GLASSBOX_POOL", default_value_t = 16, value_parser = clap::value_parser!(u32).range(4..=200))]
+    pub pool: u32,
+    /// How long a drain may take after SIGTERM, s
+    #[arg(long, env = "GLASSBOX_DRAIN_S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub drain_s: u64,
+    /// Fill a demo project if it is missing and print how to look at it
+    #[arg(long)]
+    pub demo: bool,
+    /// What sessions and rooms may use
+    #[command(flatten)]
+    pub limits: LimitsConfig,
+}
+
+/// What sessions and rooms may use.
+#[derive(Args, Clone, Debug)]
+pub struct LimitsConfig {
+    /// Largest inbound WebSocket frame, bytes
+    #[arg(long, env = "GLASSBOX_FRAME_BYTES", default_value_t = 262_144)]
+    pub frame_bytes: usize,
+    /// Bytes that may wait for one client before it is closed as slow
+    #[arg(long, env = "GLASSBOX_OUTBOUND_BYTES", default_value_t = 1_048_576)]
+    pub outbound_bytes: usize,
+    /// Open channels per session
+    #[arg(long, env = "GLASSBOX_CHANNELS", default_value_t = 64)]
+    pub channels: usize,
+    /// Commands per second and session, sustained
+    #[arg(long, env = "GLASSBOX_COMMANDS_PER_SECOND", default_value_t = 50)]
+    pub commands_per_second: u32,
+    /// Commands of one session in a burst
+    #[arg(long, env = "GLASSBOX_COMMANDS_BURST", default_value_t = 200)]
+    pub commands_burst: u32,
+    /// Presence frames per second and session
+    #[arg(long, env = "GLASSBOX_PRESENCE_PER_SECOND", default_value_t = 60)]
+    pub presence_per_second: u32,
+    /// WebSockets on this instance
+    #[arg(long, env = "GLASSBOX_SESSIONS", default_value_t = 20_000)]
+    pub sessions: usize,
+    /// Connections of one address that have not said who they are
+    #[arg(long, env = "GLASSBOX_UNAUTHENTICATED_PER_ADDRESS", default_value_t = 2_500)]
+    pub unauthenticated_per_address: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            frame_bytes: 262_144,
+            outbound_bytes: 1_048_576,
+            channels: 64,
+            commands_per_second: 50,
+            commands_burst: 200,
+            presence_per_second: 60,
+            sessions: 20_000,
+            unauthenticated_per_address: 2_500,
+        }
+    }
+}
+
+/// How often the server pings a socket.
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a pong may take.
+pub const PONG_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a socket may stay silent before its `hello`.
+pub const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+/// How long one frame may take from its first byte to its last.
+pub const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a request's head may take.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a silent channel hears the head.
+pub const HEAD_BEAT: Duration = Duration::from_secs(5);
+/// How long presence outlives a lost connection.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(10);
+/// How often a room sends presence at most: 30 frames a second.
+pub const PRESENCE_TICK: Duration = Duration::from_millis(33);
+/// How often presence goes to the other instances at most.
+pub const PRESENCE_RELAY_TICK: Duration = Duration::from_millis(50);
+/// How often the heads of open rooms are polled, whatever the signals say.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long commits are collected before the doorbell rings.
+pub const DOORBELL_TICK: Duration = Duration::from_millis(5);
+/// How often an instance says that it lives.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Default lease of a lock taken over a WebSocket, ms.
+pub const LOCK_TTL_MS: i64 = 30_000;
+/// Shortest and longest lease that may be asked for, ms.
+pub const LOCK_TTL_RANGE_MS: std::ops::RangeInclusive<i64> = 2_000..=600_000;
+
+/// How the server's own tokens are signed, and whether development tokens are given.
+#[derive(Clone)]
+pub struct Secrets {
+    /// Keys are derived from it, one per kind of token.
+    pub secret: String,
+    /// Whether tokens are given without a password.
+    pub is_development: bool,
+}
+
+impl AuthConfig {
+    /// Decides between development and production.
+    ///
+    /// # Errors
+    /// A secret that is missing, short or well known outside development mode; development mode on an address
+    /// that others can reach without a secret of its own.
+    pub fn secrets(&self, has_embedded_database: bool, bind: Option<IpAddr>) -> anyhow::Result<Secrets> {
+        let is_development = self
+            .development
+            .unwrap_or(has_embedded_database || self.go_env.as_deref() == Some("development"));
+        let is_public = bind.is_some_and(|address| !address.is_loopback());
+        let secret = match self.jwt_secret.as_deref() {
+            Some(secret) if secret != DEVELOPMENT_SECRET => {
+                anyhow::ensure!(
+                    secret.chars().count() >= 32,
+                    "JWT_SECRET: must have at least 32 characters"
+                );
+                secret.to_owned()
+            }
+            _ if !is_development => anyhow::bail!(
+                "JWT_SECRET: must be set to a secret of at least 32 characters (or set GLASSBOX_DEVELOPMENT=true on your own machine)"
+            ),
+            _ if is_public => anyhow::bail!(
+                "GLASSBOX_BIND: development mode on an address that others can reach needs a JWT_SECRET of its own"
+            ),
+            _ => DEVELOPMENT_SECRET.to_owned(),
+        };
+        Ok(Secrets { secret, is_development })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth(secret: Option<&str>, development: Option<bool>) -> AuthConfig {
+        AuthConfig { jwt_secret: secret.map(str::to_owned), development, go_env: None }
+    }
+
+    #[test]
+    fn production_needs_a_secret_of_its_own() {
+        let message = |config: AuthConfig| config.secrets(false, None).err().map(|e| e.to_string());
+        assert!(message(auth(None, None)).is_some_and(|m| m.starts_with("JWT_SECRET")));
+        assert!(message(auth(Some("short"), None)).is_some_and(|m| m.starts_with("JWT_SECRET")));
+        assert!(message(auth(Some(DEVELOPMENT_SECRET), None)).is_some_and(|m| m.starts_with("JWT_SECRET")));
+        assert!(message(auth(Some("0123456789abcdef0123456789abcdef"), None)).is_none());
+    }
+
+    #[test]
+    fn the_development_secret_stays_on_the_loopback_address() {
+        let public = "0.0.0.0".parse().ok();
+        assert!(auth(None, None).secrets(true, public).is_err());
+        assert!(auth(None, None).secrets(true, "127.0.0.1".parse().ok()).is_ok());
+    }
+}
