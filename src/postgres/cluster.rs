@@ -318,8 +318,12 @@ impl Cluster {
             info!(port, log = %self.log_path().display(), "started PostgreSQL");
             return Ok(Ok(()));
         }
-        if self.postmaster()? == Postmaster::Starting {
-            return Ok(Ok(())); // A long recovery: the caller keeps looking.
+        // A long recovery, or the pg_ctl of a process that was killed in the middle of this: the caller looks again.
+        if matches!(
+            self.postmaster()?,
+            Postmaster::Starting | Postmaster::Ready { .. }
+        ) {
+            return Ok(Ok(()));
         }
         let log = self.log_since(log_start)?;
         Ok(Err(StartFailure::from_log(&log).unwrap_or_else(|| {
