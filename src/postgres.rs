@@ -11,40 +11,26 @@ mod account;
 mod cluster;
 mod install;
 mod lock;
+mod login;
+mod place;
+mod postmaster;
+mod settings;
 
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use rand::RngExt;
-use rand::distr::Alphanumeric;
-use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::NoTls;
-use tokio_postgres::error::SqlState;
-use url::Url;
+use anyhow::{Context, Result, anyhow};
 
 use cluster::Cluster;
-
-const DATABASE: &str = "glassbox";
-const ADMIN_ROLE: &str = "postgres";
-const SERVER_ROLE: &str = "glassbox_server";
+use login::{Passwords, prepare_database};
+use place::Place;
 
 /// Another process may be making the cluster or waiting for a crash recovery.
 const START_LOCK_DEADLINE: Duration = Duration::from_secs(300);
 /// A server that leaves must not wait for another one's long start.
 const STOP_LOCK_DEADLINE: Duration = Duration::from_secs(10);
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-const STATEMENT_DEADLINE: Duration = Duration::from_secs(60);
-/// How long a postmaster that calls itself ready may still refuse us.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(30);
-const LOGIN_PAUSE: Duration = Duration::from_millis(100);
-/// 62^32 possibilities: about 190 bits.
-const PASSWORD_CHARS: usize = 32;
 
 /// Where the embedded PostgreSQL keeps its program files and data.
 #[derive(Debug, Clone)]
@@ -62,65 +48,16 @@ impl EmbeddedConfig {
     /// `/var/lib/glassbox` for root, else the XDG directories of the user.
     pub fn from_dirs(cache: Option<PathBuf>, data: Option<PathBuf>) -> Self {
         let is_root = rustix::process::geteuid().is_root();
-        let place = |given: Option<PathBuf>, kind: &Place| {
+        let or_default = |given: Option<PathBuf>, kind: &Place| {
             given.unwrap_or_else(|| {
                 kind.default_dir(is_root, |name| std::env::var_os(name), std::env::home_dir())
             })
         };
         Self {
-            cache_dir: place(cache, &CACHE),
-            data_dir: place(data, &DATA),
+            cache_dir: or_default(cache, &place::CACHE),
+            data_dir: or_default(data, &place::DATA),
             extra_settings: Vec::new(),
         }
-    }
-}
-
-/// The rules for one default directory.
-struct Place {
-    variable: &'static str,
-    for_root: &'static str,
-    xdg_variable: &'static str,
-    below_home: &'static str,
-}
-
-const CACHE: Place = Place {
-    variable: "GLASSBOX_CACHE_DIR",
-    for_root: "/var/cache/glassbox",
-    xdg_variable: "XDG_CACHE_HOME",
-    below_home: ".cache",
-};
-
-const DATA: Place = Place {
-    variable: "GLASSBOX_DATA_DIR",
-    for_root: "/var/lib/glassbox",
-    xdg_variable: "XDG_DATA_HOME",
-    below_home: ".local/share",
-};
-
-impl Place {
-    fn default_dir(
-        &self,
-        is_root: bool,
-        variable: impl Fn(&str) -> Option<OsString>,
-        home: Option<PathBuf>,
-    ) -> PathBuf {
-        let set = |name| {
-            variable(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        if let Some(dir) = set(self.variable) {
-            return dir;
-        }
-        if is_root {
-            return self.for_root.into();
-        }
-        // Relative XDG paths are to be ignored. Source: XDG Base Directory Specification.
-        set(self.xdg_variable)
-            .filter(|dir| dir.is_absolute())
-            .or_else(|| home.map(|home| home.join(self.below_home)))
-            .unwrap_or_else(std::env::temp_dir)
-            .join("glassbox")
     }
 }
 
@@ -181,8 +118,8 @@ impl EmbeddedPostgres {
         drop(starting);
 
         Ok(Self {
-            admin_url: url(ADMIN_ROLE, &passwords.postgres, port, DATABASE)?,
-            server_url: url(SERVER_ROLE, &passwords.glassbox_server, port, DATABASE)?,
+            admin_url: passwords.admin_url(port)?,
+            server_url: passwords.server_url(port)?,
             cluster,
             programs,
             data_dir,
@@ -237,12 +174,7 @@ pub fn running_url(config: &EmbeddedConfig) -> Result<String> {
     let port = Cluster::at(&data_dir)?
         .running_port()?
         .ok_or_else(not_running)?;
-    url(
-        ADMIN_ROLE,
-        &Passwords::read(&data_dir)?.postgres,
-        port,
-        DATABASE,
-    )
+    Passwords::read(&data_dir)?.admin_url(port)
 }
 
 fn users_lock(data_dir: &Path) -> PathBuf {
@@ -260,184 +192,6 @@ fn open_to_others(data_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The random passwords of a cluster, in a file that only the invoking user reads.
-#[derive(Serialize, Deserialize)]
-struct Passwords {
-    postgres: String,
-    glassbox_server: String,
-}
-
-impl Passwords {
-    fn random() -> Self {
-        Self {
-            postgres: random_password(),
-            glassbox_server: random_password(),
-        }
-    }
-
-    fn path(data_dir: &Path) -> PathBuf {
-        data_dir.join("passwords.json")
-    }
-
-    fn read(data_dir: &Path) -> Result<Self> {
-        let path = Self::path(data_dir);
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "the passwords of the database are missing ({}): put them back, or start over with `make clean-data`",
-                path.display()
-            ),
-            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
-        }
-    }
-
-    fn write(&self, data_dir: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).context("render the passwords")?;
-        cluster::write_private(&Self::path(data_dir), &text)
-    }
-}
-
-fn random_password() -> String {
-    rand::rng()
-        .sample_iter(Alphanumeric)
-        .take(PASSWORD_CHARS)
-        .map(char::from)
-        .collect()
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn url(role: &str, password: &str, port: u16, database: &str) -> Result<String> {
-    let mut url = Url::parse("postgres://127.0.0.1").context("write the database URL")?;
-    url.set_username(role)
-        .and_then(|()| url.set_password(Some(password)))
-        .and_then(|()| url.set_port(Some(port)))
-        .map_err(|()| anyhow!("write the database URL"))?;
-    url.set_path(database);
-    Ok(url.into())
-}
-
-/// Makes the database and the server's login where they are missing. The caller holds `start.lock`.
-async fn prepare_database(port: u16, passwords: &Passwords) -> Result<()> {
-    let admin = log_in(&url(ADMIN_ROLE, &passwords.postgres, port, "postgres")?).await?;
-    let exists = async |question: &str, name: &str| -> Result<bool> {
-        let row = timeout(STATEMENT_DEADLINE, admin.query_opt(question, &[&name])).await??;
-        Ok(row.is_some())
-    };
-    let execute = async |statement: &str| -> Result<()> {
-        timeout(STATEMENT_DEADLINE, admin.batch_execute(statement)).await??;
-        Ok(())
-    };
-    if !exists("select 1 from pg_database where datname = $1", DATABASE).await? {
-        execute(&format!("create database {DATABASE}"))
-            .await
-            .context("create the database")?;
-    }
-    // The password is letters and digits: it needs no quoting.
-    let login = format!(
-        "login nosuperuser nocreatedb nocreaterole nobypassrls password '{}'",
-        passwords.glassbox_server
-    );
-    if !exists("select 1 from pg_roles where rolname = $1", SERVER_ROLE).await? {
-        execute(&format!("create role {SERVER_ROLE} {login}"))
-            .await
-            .context("create the server's role")?;
-    } else if log_in(&url(
-        SERVER_ROLE,
-        &passwords.glassbox_server,
-        port,
-        DATABASE,
-    )?)
-    .await
-    .is_err()
-    {
-        // Only when it does not work: altering a role at every start would collide with migrations that run now.
-        execute(&format!("alter role {SERVER_ROLE} {login}"))
-            .await
-            .context("repair the server's role")?;
-    }
-    Ok(())
-}
-
-/// Connects, with patience for a server that is about to accept connections.
-async fn log_in(url: &str) -> Result<tokio_postgres::Client> {
-    let give_up = Instant::now() + LOGIN_DEADLINE;
-    loop {
-        let error = match timeout(CONNECT_DEADLINE, tokio_postgres::connect(url, NoTls)).await {
-            Ok(Ok((client, connection))) => {
-                // Ends when the client is dropped; its errors reach the client's calls.
-                tokio::spawn(connection);
-                return Ok(client);
-            }
-            Ok(Err(error)) if is_lasting(&error) => {
-                return Err(error).context("log in to PostgreSQL");
-            }
-            Ok(Err(error)) => anyhow!(error),
-            Err(elapsed) => anyhow!(elapsed),
-        };
-        if Instant::now() >= give_up {
-            return Err(error).context("log in to PostgreSQL");
-        }
-        sleep(LOGIN_PAUSE).await;
-    }
-}
-
-/// Returns whether waiting cannot help: PostgreSQL answered, and it was not about starting or being full.
-fn is_lasting(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| {
-        *code != SqlState::CANNOT_CONNECT_NOW && *code != SqlState::TOO_MANY_CONNECTIONS
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_directories_follow_variable_then_account() {
-        let check = |is_root: bool, variables: &[(&str, &str)], expected: &str| {
-            let variable = |name: &str| {
-                let found = variables.iter().find(|(key, _)| *key == name)?;
-                Some(OsString::from(found.1))
-            };
-            let dir = DATA.default_dir(is_root, variable, Some("/home/ada".into()));
-            assert_eq!(dir, Path::new(expected), "{variables:?}");
-        };
-        check(true, &[], "/var/lib/glassbox");
-        check(true, &[("XDG_DATA_HOME", "/x")], "/var/lib/glassbox");
-        check(true, &[("GLASSBOX_DATA_DIR", "/d")], "/d");
-        check(false, &[], "/home/ada/.local/share/glassbox");
-        check(false, &[("XDG_DATA_HOME", "/x")], "/x/glassbox");
-        check(
-            false,
-            &[("XDG_DATA_HOME", "relative")],
-            "/home/ada/.local/share/glassbox",
-        );
-        check(
-            false,
-            &[("GLASSBOX_DATA_DIR", ""), ("XDG_DATA_HOME", "/x")],
-            "/x/glassbox",
-        );
-    }
-
-    #[test]
-    fn a_url_names_role_password_port_and_database() {
-        let url = url("postgres", "s3cret", 21_000, "glassbox").expect("plain parts");
-        assert_eq!(url, "postgres://postgres:s3cret@127.0.0.1:21000/glassbox");
-    }
-
-    #[test]
-    fn passwords_are_long_and_need_no_quoting() {
-        let password = random_password();
-        assert_eq!(password.len(), PASSWORD_CHARS);
-        assert!(
-            password.chars().all(|c| c.is_ascii_alphanumeric()),
-            "{password}"
-        );
-        assert_ne!(password, random_password());
-    }
 }

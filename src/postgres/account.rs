@@ -1,8 +1,9 @@
 //! Who runs PostgreSQL: ourselves, or an unprivileged account when we are root, because it refuses to run as root.
+//! And what that account, and nobody else, may read.
 
-use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -84,6 +85,35 @@ pub(super) fn create_dirs(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes a file that only its owner reads, in one step.
+pub(super) fn write_private(path: &Path, text: &str) -> Result<()> {
+    let writing = path.with_added_extension("writing");
+    // A leftover could have another owner or mode.
+    if let Err(error) = fs::remove_file(&writing)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| format!("remove {}", writing.display()));
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&writing)
+        .with_context(|| format!("create {}", writing.display()))?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("write {}", writing.display()))?;
+    fs::rename(&writing, path).with_context(|| format!("write {}", path.display()))
+}
+
+/// Creates a directory that only its owner enters.
+pub(super) fn private_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("create {}", path.display()))
 }
 
 /// Errors: the account may not enter a directory on the way to `path`; `setting` names the way out.
