@@ -16,7 +16,10 @@ use uuid::Uuid;
 
 pub mod check;
 pub mod commits;
+pub mod members;
 pub mod migrate;
+pub mod tickets;
+pub mod users;
 
 pub use commits::Commits;
 

@@ -1,0 +1,117 @@
+//! Who belongs to an organization and to a project, and where a project or node lives.
+
+use glassbox_protocol::{NodeId, OrgId, ProjectId, UserId};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use super::{Database, Tx};
+use crate::auth::rights::{OrgRole, ProjectRow, ProjectRole, Visibility};
+
+/// Which organization a project belongs to; says nothing about who may know it.
+///
+/// # Errors
+/// The database is away.
+pub async fn locate_project(db: &Database, project: ProjectId) -> sqlx::Result<Option<OrgId>> {
+    let org: Option<Uuid> = sqlx::query_scalar("select org_id from projects where id = $1")
+        .bind(project.0)
+        .fetch_optional(db.reader())
+        .await?;
+    Ok(org.map(OrgId))
+}
+
+/// Which organization and project a node belongs to; says nothing about who may know it.
+///
+/// # Errors
+/// The database is away.
+pub async fn locate_node(db: &Database, node: NodeId) -> sqlx::Result<Option<(OrgId, ProjectId)>> {
+    let found: Option<(Uuid, Uuid)> =
+        sqlx::query_as("select org_id, project_id from nodes where id = $1")
+            .bind(node.0)
+            .fetch_optional(db.reader())
+            .await?;
+    Ok(found.map(|(org, project)| (OrgId(org), ProjectId(project))))
+}
+
+/// What decides about somebody's effective role in a project.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Who.
+    pub user: UserId,
+    /// Their role in the organization; `None` for one that we do not know.
+    pub org_role: Option<OrgRole>,
+    /// Their own row in the project.
+    pub row: ProjectRow,
+    /// Who sees the project without a row.
+    pub visibility: Visibility,
+}
+
+/// How the given users stand to a project; those outside its organization are left out.
+///
+/// # Errors
+/// The database is away.
+pub async fn standings(
+    tx: &mut Tx,
+    project: ProjectId,
+    users: &[UserId],
+) -> sqlx::Result<Vec<Standing>> {
+    let users: Vec<Uuid> = users.iter().map(|u| u.0).collect();
+    sqlx::query(
+        "select
+            m.user_id,
+            coalesce(m.role, 'member') as org_role,
+            pm.id is not null as has_row,
+            coalesce(pm.role, 'member') as project_role,
+            coalesce(p.settings ->> 'visibility', 'org') as visibility
+        from projects p
+        join org_members m on m.org_id = p.org_id
+        left join project_members pm on pm.project_id = p.id and pm.user_id = m.user_id
+        where p.id = $1
+            and m.user_id = any ($2)",
+    )
+    .bind(project.0)
+    .bind(users)
+    .fetch_all(tx.conn())
+    .await?
+    .iter()
+    .map(standing)
+    .collect()
+}
+
+/// The role that a user has in an organization, if any.
+///
+/// # Errors
+/// The database is away.
+pub async fn org_role(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<Option<OrgRole>> {
+    let role: Option<String> = sqlx::query_scalar(
+        "select coalesce(role, 'member')
+        from org_members
+        where org_id = $1
+            and user_id = $2",
+    )
+    .bind(org.0)
+    .bind(user.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(role.as_deref().and_then(OrgRole::from_stored))
+}
+
+/// Reads a [`Standing`] from a row with `user_id`, `org_role`, `has_row`, `project_role` and `visibility`.
+pub(super) fn standing(row: &PgRow) -> sqlx::Result<Standing> {
+    let project_row = if row.try_get("has_row")? {
+        ProjectRole::from_stored(row.try_get("project_role")?)
+            .map_or(ProjectRow::Unknown, ProjectRow::Role)
+    } else {
+        ProjectRow::Absent
+    };
+    let visibility = match row.try_get("visibility")? {
+        "private" => Visibility::Private,
+        _ => Visibility::Org,
+    };
+    Ok(Standing {
+        user: UserId(row.try_get("user_id")?),
+        org_role: OrgRole::from_stored(row.try_get("org_role")?),
+        row: project_row,
+        visibility,
+    })
+}
