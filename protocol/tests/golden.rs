@@ -1,0 +1,240 @@
+//! One file for each frame in `golden/`: the Rust types read it and write the same JSON back.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use glassbox_protocol::client::{ClientFrame, DependencyRemove, From as Start, Subscribe};
+use glassbox_protocol::entity::Actor;
+use glassbox_protocol::event::ReleaseReason;
+use glassbox_protocol::server::{Ack, Outcome, ResetReason, ServerFrame, UnsubscribedReason};
+use glassbox_protocol::{ClientMessage, Command, Event, EventFrame, ServerMessage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Lists what must have a golden file. The match has no wildcard, so that a new variant does not compile before it
+/// has a name here, and does not pass before it has a file.
+macro_rules! kinds {
+    ($list:ident, $name:ident, $of:ty, $($pattern:pat => $kind:literal,)+) => {
+        const $list: &[&str] = &[$($kind),+];
+
+        fn $name(value: &$of) -> &'static str {
+            match value {
+                $($pattern => $kind),+
+            }
+        }
+    };
+}
+
+kinds!(CLIENT_KINDS, client_kind, ClientMessage,
+    ClientMessage::Hello(_) => "hello",
+    ClientMessage::Subscribe(Subscribe { from: None, .. }) => "subscribe live",
+    ClientMessage::Subscribe(Subscribe { from: Some(Start::Snapshot(_)), .. }) => "subscribe snapshot",
+    ClientMessage::Subscribe(Subscribe { from: Some(Start::Resume { .. }), .. }) => "subscribe resume",
+    ClientMessage::Unsubscribe(_) => "unsubscribe",
+    ClientMessage::Presence(_) => "presence",
+    ClientMessage::Ping => "ping",
+    ClientMessage::Command(Command::NodeCreate(_)) => "node_create",
+    ClientMessage::Command(Command::NodeUpdate(_)) => "node_update",
+    ClientMessage::Command(Command::NodeMove(_)) => "node_move",
+    ClientMessage::Command(Command::NodeDelete(_)) => "node_delete",
+    ClientMessage::Command(Command::NodeRestore(_)) => "node_restore",
+    ClientMessage::Command(Command::DependencyAdd(_)) => "dependency_add",
+    ClientMessage::Command(Command::DependencyRemove(DependencyRemove::ById { .. })) => "dependency_remove by id",
+    ClientMessage::Command(Command::DependencyRemove(DependencyRemove::ByEnds(_))) => "dependency_remove by ends",
+    ClientMessage::Command(Command::LockAcquire(_)) => "lock_acquire",
+    ClientMessage::Command(Command::LockRenew(_)) => "lock_renew",
+    ClientMessage::Command(Command::LockRelease(_)) => "lock_release",
+);
+
+kinds!(SERVER_KINDS, server_kind, ServerMessage,
+    ServerMessage::Welcome(_) => "welcome",
+    ServerMessage::Subscribed(_) => "subscribed",
+    ServerMessage::Snapshot(_) => "snapshot",
+    ServerMessage::Reset(_) => "reset",
+    ServerMessage::Synced(_) => "synced",
+    ServerMessage::Unsubscribed(_) => "unsubscribed",
+    ServerMessage::Head(_) => "head",
+    ServerMessage::Ack(Ack { duplicate: true, .. }) => "ack duplicate",
+    ServerMessage::Ack(Ack { duplicate: false, .. }) => "ack",
+    ServerMessage::Error(_) => "error",
+    ServerMessage::Pong(_) => "pong",
+    ServerMessage::PresenceState(_) => "presence_state",
+    ServerMessage::PresenceDiff(_) => "presence_diff",
+    ServerMessage::Moving(_) => "moving",
+    ServerMessage::TokenExpiring(_) => "token_expiring",
+);
+
+kinds!(EVENT_KINDS, event_kind, Event,
+    Event::NodeCreated { .. } => "node_created",
+    Event::NodeUpdated { .. } => "node_updated",
+    Event::NodesMoved { .. } => "nodes_moved",
+    Event::NodeDeleted { .. } => "node_deleted",
+    Event::NodeRestored { .. } => "node_restored",
+    Event::NodeInputAdded { .. } => "node_input_added",
+    Event::NodeInputRemoved { .. } => "node_input_removed",
+    Event::NodeOutputAdded { .. } => "node_output_added",
+    Event::NodeOutputRemoved { .. } => "node_output_removed",
+    Event::DependencyAdded { .. } => "dependency_added",
+    Event::DependencyRemoved { .. } => "dependency_removed",
+    Event::LockAcquired { .. } => "lock_acquired",
+    Event::LockRenewed { .. } => "lock_renewed",
+    Event::LockReleased { .. } => "lock_released",
+    Event::ExecutionUpdate { .. } => "execution_update",
+    Event::MemberAdded { .. } => "member_added",
+    Event::MemberUpdated { .. } => "member_updated",
+    Event::MemberRemoved { .. } => "member_removed",
+    Event::ProjectUpdated { .. } => "project_updated",
+    Event::ProjectDeleted {} => "project_deleted",
+);
+
+kinds!(OUTCOMES, outcome, Outcome,
+    Outcome::Applied => "applied",
+    Outcome::Unchanged => "unchanged",
+    Outcome::Adjusted => "adjusted",
+);
+
+kinds!(RESET_REASONS, reset_reason, ResetReason,
+    ResetReason::BelowFloor => "below_floor",
+    ResetReason::AheadOfHead => "ahead_of_head",
+    ResetReason::EpochChanged => "epoch_changed",
+);
+
+kinds!(UNSUBSCRIBED_REASONS, unsubscribed_reason, UnsubscribedReason,
+    UnsubscribedReason::Revoked => "revoked",
+    UnsubscribedReason::Deleted => "deleted",
+);
+
+kinds!(ACTORS, actor, Option<Actor>,
+    None => "null",
+    Some(Actor::User { .. }) => "user",
+    Some(Actor::Execution { .. }) => "execution",
+);
+
+kinds!(RELEASE_REASONS, release_reason, ReleaseReason,
+    ReleaseReason::Released => "released",
+    ReleaseReason::Expired => "expired",
+    ReleaseReason::Broken => "broken",
+    ReleaseReason::HolderRemoved => "holder_removed",
+    ReleaseReason::Deleted => "deleted",
+);
+
+#[test]
+fn every_client_frame_survives_a_round_trip() {
+    let frames = round_trips::<ClientFrame>("client");
+    covers(CLIENT_KINDS, frames.iter().map(|f| client_kind(&f.message)));
+}
+
+#[test]
+fn every_server_frame_survives_a_round_trip() {
+    let frames = round_trips::<ServerFrame>("server");
+    covers(SERVER_KINDS, frames.iter().map(|f| server_kind(&f.message)));
+    covers(
+        OUTCOMES,
+        frames.iter().filter_map(|f| match &f.message {
+            ServerMessage::Ack(ack) => Some(outcome(&ack.outcome)),
+            _ => None,
+        }),
+    );
+    covers(
+        RESET_REASONS,
+        frames.iter().filter_map(|f| match &f.message {
+            ServerMessage::Reset(reset) => Some(reset_reason(&reset.reason)),
+            _ => None,
+        }),
+    );
+    covers(
+        UNSUBSCRIBED_REASONS,
+        frames.iter().filter_map(|f| match &f.message {
+            ServerMessage::Unsubscribed(u) => u.reason.as_ref().map(unsubscribed_reason),
+            _ => None,
+        }),
+    );
+}
+
+#[test]
+fn every_event_survives_a_round_trip() {
+    let frames = round_trips::<EventFrame>("event");
+    covers(EVENT_KINDS, frames.iter().map(|f| event_kind(&f.event)));
+    covers(ACTORS, frames.iter().map(|f| actor(&f.by)));
+    covers(
+        RELEASE_REASONS,
+        frames.iter().filter_map(|f| match &f.event {
+            Event::LockReleased { reason, .. } => Some(release_reason(reason)),
+            _ => None,
+        }),
+    );
+    for (what, is_there) in [
+        ("txEnd", frames.iter().any(|f| f.tx_end)),
+        ("no txEnd", frames.iter().any(|f| !f.tx_end)),
+        ("requestId", frames.iter().any(|f| f.request_id.is_some())),
+        (
+            "no requestId",
+            frames.iter().any(|f| f.request_id.is_none()),
+        ),
+        (
+            "no generation",
+            frames.iter().any(|f| f.generation.is_none()),
+        ),
+    ] {
+        assert!(is_there, "golden/event has no file with {what}");
+    }
+}
+
+#[test]
+fn unknown_fields_are_ignored_and_unknown_types_are_refused() {
+    for (_, mut value) in files("client") {
+        value["surprise"] = Value::Bool(true);
+        if let Some(payload) = value.get_mut("payload") {
+            payload["surprise"] = Value::Bool(true);
+        }
+        serde_json::from_value::<ClientFrame>(value.clone())
+            .unwrap_or_else(|e| panic!("{value}: {e}"));
+        value["type"] = "surprise".into();
+        assert!(serde_json::from_value::<ClientFrame>(value).is_err());
+    }
+}
+
+fn round_trips<T: DeserializeOwned + Serialize>(directory: &str) -> Vec<T> {
+    files(directory)
+        .into_iter()
+        .map(|(name, value)| {
+            // From text, as a socket does: the reader of text takes other ways through serde than that of values.
+            let frame: T =
+                serde_json::from_str(&value.to_string()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let text = serde_json::to_string(&frame).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let written: Value =
+                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(written, value, "{name} is written back differently");
+            frame
+        })
+        .collect()
+}
+
+fn covers(kinds: &[&str], found: impl Iterator<Item = &'static str>) {
+    let found: BTreeSet<&str> = found.collect();
+    let missing: Vec<&&str> = kinds
+        .iter()
+        .filter(|kind| !found.contains(**kind))
+        .collect();
+    assert!(missing.is_empty(), "no golden file for {missing:?}");
+}
+
+fn files(directory: &str) -> Vec<(String, Value)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(directory);
+    let mut files: Vec<_> = fs::read_dir(&path)
+        .expect("the golden files are beside the crate")
+        .map(|entry| {
+            let path = entry.expect("a directory entry").path();
+            let text = fs::read_to_string(&path).expect("a readable golden file");
+            let value =
+                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            (path.display().to_string(), value)
+        })
+        .collect();
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    files
+}
