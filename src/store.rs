@@ -15,9 +15,17 @@ use sqlx::{PgConnection, PgPool, Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 pub mod check;
+pub mod commands;
 pub mod commits;
+pub mod dependencies;
+pub mod events;
+pub mod instances;
+pub mod locks;
 pub mod members;
 pub mod migrate;
+pub mod projects;
+pub mod snapshot;
+pub mod nodes;
 pub mod tickets;
 pub mod users;
 

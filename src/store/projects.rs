@@ -1,0 +1,175 @@
+//! Projects: the rows of `projects`.
+
+use glassbox_protocol::{OrgId, ProjectId, UserId};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{FromRow, Row as _};
+use uuid::Uuid;
+
+use super::{Tx, members};
+use crate::auth::rights::{ProjectRole, effective_role};
+
+/// A time as the wire writes it, in UTC with microseconds; NULL is served as the beginning of time. The same as
+/// `realtime.time_text`, which PostgreSQL cannot inline: called per row it costs more than all the rest.
+macro_rules! time_text {
+    ($column:literal) => {
+        concat!(
+            "to_char(coalesce(",
+            $column,
+            ", 'epoch') at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+        )
+    };
+}
+pub(super) use time_text;
+
+macro_rules! columns {
+    () => {
+        concat!(
+            "p.id, p.org_id, p.name, p.description, realtime.object_or_empty(p.settings) as settings,
+            case when jsonb_typeof(p.workflow_states) = 'array' then p.workflow_states else '[]' end as workflow_states,",
+            time_text!("p.created_at"),
+            " as created_at, ",
+            time_text!("p.updated_at"),
+            " as updated_at"
+        )
+    };
+}
+
+/// A project as the wire shows it.
+#[derive(Clone, Debug, FromRow, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Project {
+    id: Uuid,
+    org_id: Uuid,
+    /// 1 to 255 characters.
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    settings: Json<Box<RawValue>>,
+    workflow_states: Json<Box<RawValue>>,
+    created_at: String,
+    updated_at: String,
+    /// The effective role of whoever asks.
+    #[sqlx(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+}
+
+impl Project {
+    /// Its id.
+    pub fn id(&self) -> ProjectId {
+        ProjectId(self.id)
+    }
+
+    /// Adds the caller's role.
+    #[must_use]
+    pub fn seen_by(mut self, role: ProjectRole) -> Self {
+        self.role = Some(role.as_str());
+        self
+    }
+}
+
+/// A project that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewProject<'a> {
+    /// 1 to 255 characters.
+    pub name: &'a str,
+    /// Markdown.
+    pub description: Option<&'a str>,
+    /// An object.
+    pub settings: serde_json::Value,
+    /// A list of texts.
+    pub workflow_states: serde_json::Value,
+}
+
+/// Reads a project of the organization at hand.
+///
+/// # Errors
+/// The database is away.
+pub async fn by_id(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Option<Project>> {
+    sqlx::query_as(concat!("select ", columns!(), " from projects p where p.id = $1"))
+        .bind(project.0)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+/// The projects of an organization that a user may read, with the user's role, by name; at most `limit`.
+///
+/// # Errors
+/// The database is away.
+pub async fn readable(tx: &mut Tx, org: OrgId, user: UserId, limit: i64) -> sqlx::Result<Vec<Project>> {
+    let rows: Vec<PgRow> = sqlx::query(concat!(
+        "select ",
+        columns!(),
+        ",
+            m.user_id,
+            coalesce(m.role, 'member') as org_role,
+            pm.id is not null as has_row,
+            coalesce(pm.role, 'member') as project_role,
+            coalesce(p.settings ->> 'visibility', 'org') as visibility
+        from projects p
+        join org_members m on m.org_id = p.org_id and m.user_id = $2
+        left join project_members pm on pm.project_id = p.id and pm.user_id = m.user_id
+        where p.org_id = $1
+        order by p.name, p.id
+        limit $3"
+    ))
+    .bind(org.0)
+    .bind(user.0)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    let mut projects = Vec::with_capacity(rows.len());
+    for row in rows {
+        let standing = members::standing(&row)?;
+        let role = standing
+            .org_role
+            .and_then(|org_role| effective_role(org_role, standing.row, standing.visibility));
+        if let Some(role) = role {
+            projects.push(Project::from_row(&row)?.seen_by(role));
+        }
+    }
+    Ok(projects)
+}
+
+/// Makes a project in the organization at hand, with its maker as project admin.
+///
+/// # Errors
+/// The database is away, or the maker is gone.
+pub async fn create(tx: &mut Tx, org: OrgId, maker: UserId, new: &NewProject<'_>) -> sqlx::Result<Project> {
+    let id = Uuid::new_v4();
+    sqlx::query(
+        "insert into projects (id, org_id, name, description, settings, workflow_states)
+        values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(id)
+    .bind(org.0)
+    .bind(new.name)
+    .bind(new.description)
+    .bind(&new.settings)
+    .bind(&new.workflow_states)
+    .execute(tx.conn())
+    .await?;
+    sqlx::query("insert into project_members (project_id, user_id, role) values ($1, $2, 'admin')")
+        .bind(id)
+        .bind(maker.0)
+        .execute(tx.conn())
+        .await?;
+    let project = by_id(tx, ProjectId(id)).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(project.seen_by(ProjectRole::Admin))
+}
+
+/// The id of a project by its organization's slug and its own name, the oldest one first.
+///
+/// # Errors
+/// The database is away.
+pub async fn by_name(tx: &mut Tx, org: OrgId, name: &str) -> sqlx::Result<Option<ProjectId>> {
+    let row = sqlx::query("select id from projects where org_id = $1 and name = $2 order by created_at, id limit 1")
+        .bind(org.0)
+        .bind(name)
+        .fetch_optional(tx.conn())
+        .await?;
+    row.map(|row| Ok(ProjectId(row.try_get("id")?))).transpose()
+}
