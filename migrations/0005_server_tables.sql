@@ -107,6 +107,12 @@ $$;
 drop policy if exists log_writes on realtime.locks;
 create policy log_writes on realtime.locks to glassbox_log using (true) with check (true);
 grant select, insert, update on realtime.locks to glassbox_log;
+drop policy if exists log_grants on realtime.lock_waits;
+create policy log_grants on realtime.lock_waits to glassbox_log using (true) with check (true);
+grant select, delete on realtime.lock_waits to glassbox_log;
+drop policy if exists log_looks on realtime.instances;
+create policy log_looks on realtime.instances for select to glassbox_log using (true);
+grant select on realtime.instances to glassbox_log;
 grant select on realtime.locks to glassbox_app;
 grant select, insert, update, delete on realtime.lock_waits, realtime.command_results to glassbox_app;
 

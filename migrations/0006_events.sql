@@ -373,17 +373,7 @@ begin
                 o.locked_at is distinct from n.locked_at or o.locked_by is distinct from n.locked_by as is_other_lock
         ) c
         cross join lateral (
-            -- A node that goes to another project leaves one log and appears in the other.
-            select 1 as step, o.project_id as stream_id, 'node_deleted' as type,
-                jsonb_build_object('nodeId', n.id) as payload, null::bigint as fence
-            where o.project_id <> n.project_id and o.deleted_at is null
-            union all
-            select 2, n.project_id, 'node_created',
-                jsonb_build_object('nodeId', n.id, 'node', realtime.node_json(n) || realtime.node_lists(n.id)), null
-            where o.project_id <> n.project_id and n.deleted_at is null
-
-            union all
-            select 3, n.project_id, 'lock_released',
+            select 1 as step, n.project_id as stream_id, 'lock_released' as type,
                 jsonb_build_object(
                     'nodeId', n.id,
                     'lockedBy', o.locked_by,
@@ -396,29 +386,29 @@ begin
                             else 'released'
                         end
                     )
-                ), null
+                ) as payload, null::bigint as fence
             where o.locked_by is not null and c.is_other_lock
 
             union all
-            select 4, n.project_id, 'node_deleted', jsonb_build_object('nodeId', n.id), null
-            where o.project_id = n.project_id and o.deleted_at is null and n.deleted_at is not null
+            select 2, n.project_id, 'node_deleted', jsonb_build_object('nodeId', n.id), null
+            where o.deleted_at is null and n.deleted_at is not null
             union all
-            select 5, n.project_id, 'node_restored',
+            select 3, n.project_id, 'node_restored',
                 jsonb_build_object('nodeId', n.id, 'node', realtime.node_json(n) || realtime.node_lists(n.id)), null
-            where o.project_id = n.project_id and o.deleted_at is not null and n.deleted_at is null
+            where o.deleted_at is not null and n.deleted_at is null
 
             union all
-            select 6, n.project_id, 'node_updated',
+            select 4, n.project_id, 'node_updated',
                 jsonb_build_object('nodeId', n.id, 'changes', c.changes, 'version', coalesce(n.version, 1))
                 || case
                     when c.origin = '{}'::jsonb and o.locked_by is not null and o.lock_expires_at > right_now
                         then '{"lockOverridden": true}'::jsonb
                     else '{}'::jsonb
                 end, null
-            where o.project_id = n.project_id and c.changes - 'position' <> '{}'::jsonb
+            where c.changes - 'position' <> '{}'::jsonb
 
             union all
-            select 7, n.project_id, 'lock_acquired',
+            select 5, n.project_id, 'lock_acquired',
                 jsonb_build_object(
                     'nodeId', n.id,
                     'lockedBy', n.locked_by,
@@ -429,7 +419,7 @@ begin
                 (select l.fence from realtime.locks l where l.node_id = n.id)
             where n.locked_by is not null and c.is_other_lock
             union all
-            select 8, n.project_id, 'lock_renewed',
+            select 6, n.project_id, 'lock_renewed',
                 jsonb_build_object(
                     'nodeId', n.id,
                     'lockedBy', n.locked_by,
@@ -456,7 +446,6 @@ begin
         join before_rows o on o.id = n.id
         cross join lateral (select realtime.origin_of(origins, n.id) as origin) w
         where o.position is distinct from n.position
-            and o.project_id = n.project_id
             and (o.title, o.description, o.status, o.parent_id, o.supervisor_user_id, o.metadata)
                 is not distinct from (n.title, n.description, n.status, n.parent_id, n.supervisor_user_id, n.metadata)
         group by n.project_id, w.origin
@@ -733,13 +722,72 @@ end
 $$;
 comment on function realtime.projects_deleted() is 'Writes project_deleted, the last event of a log.';
 
--- Ends leases that are over; time passing makes no event by itself. Any instance calls it about once a second.
-create or replace function realtime.expire_locks(most integer default 500)
-returns table (project_id uuid, node_id uuid)
+-- Gives a node's lock to the first who waits for it, if it is free. Waits of instances that are dead are passed over.
+create or replace function realtime.grant_lock(the_node uuid)
+returns boolean
 language plpgsql
 security definer
 set search_path = glassbox, public, realtime, pg_temp
 as $$
+declare
+    next_wait record;
+begin
+    if not exists (select 1 from realtime.lock_waits w where w.node_id = the_node) then
+        return false;
+    end if;
+    perform 1
+    from nodes n
+    where n.id = the_node
+        and n.deleted_at is null
+        and (n.locked_by is null or n.lock_expires_at <= clock_timestamp())
+    for update;
+    if not found then
+        return false;
+    end if;
+
+    delete from realtime.lock_waits w
+    where w.id = (
+        select c.id
+        from realtime.lock_waits c
+        join realtime.instances i on i.id = c.instance_id
+        where c.node_id = the_node
+            and i.seen_at > clock_timestamp() - interval '15 seconds'
+        order by c.id
+        limit 1
+    )
+    returning * into next_wait;
+    if not found then
+        return false;
+    end if;
+
+    perform set_config('app.origin', jsonb_build_object('*', jsonb_build_object(
+        'user', next_wait.user_id,
+        'client', next_wait.client_id,
+        'request', next_wait.request_id
+    ))::text, true);
+    update nodes n
+    set locked_by = next_wait.user_id,
+        locked_at = t.moment,
+        lock_expires_at = t.moment + make_interval(secs => next_wait.ttl_ms::double precision / 1000)
+    from (select clock_timestamp() as moment) t
+    where n.id = the_node;
+    return true;
+end
+$$;
+comment on function realtime.grant_lock(uuid) is 'Gives a free lock to the first who waits for it.';
+revoke execute on function realtime.grant_lock(uuid) from public;
+grant execute on function realtime.grant_lock(uuid) to glassbox_app;
+
+-- Ends leases that are over, since time passing makes no event by itself, and gives free locks to those who wait.
+-- Any instance calls it about once a second.
+create or replace function realtime.sweep_locks(most integer default 500)
+returns table (project_id uuid)
+language plpgsql
+security definer
+set search_path = glassbox, public, realtime, pg_temp
+as $$
+declare
+    waited record;
 begin
     perform set_config('app.origin', '', true);
     return query
@@ -754,12 +802,28 @@ begin
         limit most
         for update skip locked
     )
-    returning n.project_id, n.id;
+    returning n.project_id;
+
+    for waited in
+        select n.id, n.project_id
+        from nodes n
+        where n.id in (select w.node_id from realtime.lock_waits w)
+            and n.deleted_at is null
+            and (n.locked_by is null or n.lock_expires_at <= clock_timestamp())
+        order by n.id
+        limit most
+        for update skip locked
+    loop
+        if realtime.grant_lock(waited.id) then
+            project_id := waited.project_id;
+            return next;
+        end if;
+    end loop;
 end
 $$;
-comment on function realtime.expire_locks(integer) is 'Ends leases that are over and tells whose.';
-revoke execute on function realtime.expire_locks(integer) from public;
-grant execute on function realtime.expire_locks(integer) to glassbox_app;
+comment on function realtime.sweep_locks(integer) is 'Ends leases that are over, gives free locks to those who wait, and tells in which projects.';
+revoke execute on function realtime.sweep_locks(integer) from public;
+grant execute on function realtime.sweep_locks(integer) to glassbox_app;
 
 do $$
 declare

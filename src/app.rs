@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::config::{LimitsConfig, Secrets};
@@ -27,6 +28,8 @@ pub struct App {
     pub rooms: Rooms,
     /// The open sessions.
     pub sessions: Sessions,
+    /// Owns every task of the instance.
+    pub tasks: TaskTracker,
     /// Whether the backplane hears signals at the moment.
     pub is_listening: AtomicBool,
     /// Whether the instance drains: no new sockets, not ready.

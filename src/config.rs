@@ -174,16 +174,12 @@ impl AuthConfig {
     /// A secret that is missing, short or well known outside development mode; development mode on an address
     /// that others can reach without a secret of its own.
     pub fn secrets(&self, has_embedded_database: bool, bind: Option<IpAddr>) -> anyhow::Result<Secrets> {
-        let is_development = self
-            .development
-            .unwrap_or(has_embedded_database || self.go_env.as_deref() == Some("development"));
+        let is_development =
+            self.development.unwrap_or(has_embedded_database || self.go_env.as_deref() == Some("development"));
         let is_public = bind.is_some_and(|address| !address.is_loopback());
         let secret = match self.jwt_secret.as_deref() {
             Some(secret) if secret != DEVELOPMENT_SECRET => {
-                anyhow::ensure!(
-                    secret.chars().count() >= 32,
-                    "JWT_SECRET: must have at least 32 characters"
-                );
+                anyhow::ensure!(secret.chars().count() >= 32, "JWT_SECRET: must have at least 32 characters");
                 secret.to_owned()
             }
             _ if !is_development => anyhow::bail!(

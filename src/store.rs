@@ -14,18 +14,21 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool, Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
+pub mod canvas;
 pub mod check;
 pub mod commands;
 pub mod commits;
 pub mod dependencies;
 pub mod events;
+pub mod feed;
 pub mod instances;
 pub mod locks;
 pub mod members;
 pub mod migrate;
+pub mod nodes;
+pub mod orgs;
 pub mod projects;
 pub mod snapshot;
-pub mod nodes;
 pub mod tickets;
 pub mod users;
 
@@ -36,11 +39,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one statement may run, and how long it may wait for somebody else's lock. A paused instance loses its
 /// transaction, and with it the heads that it holds, after the idle timeout.
-const SESSION_SETTINGS: [(&str, &str); 3] = [
-    ("statement_timeout", "5s"),
-    ("lock_timeout", "2s"),
-    ("idle_in_transaction_session_timeout", "5s"),
-];
+const SESSION_SETTINGS: [(&str, &str); 3] =
+    [("statement_timeout", "5s"), ("lock_timeout", "2s"), ("idle_in_transaction_session_timeout", "5s")];
 
 /// Connections of the log reader: one reads the log, one locates nodes and projects, one to spare.
 const READER_CONNECTIONS: u32 = 3;
@@ -167,18 +167,11 @@ impl Database {
     /// # Errors
     /// The database is away or all connections are in use.
     pub async fn begin_snapshot(&self, tenant: &Tenant) -> sqlx::Result<Tx> {
-        let inner = self
-            .app
-            .begin_with("begin isolation level repeatable read read only")
-            .await?;
+        let inner = self.app.begin_with("begin isolation level repeatable read read only").await?;
         self.with_context(inner, tenant).await
     }
 
-    async fn with_context(
-        &self,
-        mut inner: Transaction<'static, Postgres>,
-        tenant: &Tenant,
-    ) -> sqlx::Result<Tx> {
+    async fn with_context(&self, mut inner: Transaction<'static, Postgres>, tenant: &Tenant) -> sqlx::Result<Tx> {
         let text = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
         sqlx::query(
             "select
@@ -243,8 +236,8 @@ impl Tx {
     /// The database is away.
     pub async fn set_origin(&mut self, all: &Origin, rows: &[(Uuid, Origin)]) -> sqlx::Result<()> {
         let mut origins = serde_json::Map::new();
-        let entries = std::iter::once(("*".to_owned(), all))
-            .chain(rows.iter().map(|(id, origin)| (id.to_string(), origin)));
+        let entries =
+            std::iter::once(("*".to_owned(), all)).chain(rows.iter().map(|(id, origin)| (id.to_string(), origin)));
         for (key, origin) in entries {
             let value = serde_json::to_value(origin).map_err(|e| sqlx::Error::Encode(e.into()))?;
             origins.insert(key, value);
@@ -262,20 +255,15 @@ impl Tx {
     /// # Errors
     /// The database is away, or the head is locked by somebody else for too long.
     pub async fn seal(&mut self) -> sqlx::Result<Vec<Sealed>> {
-        let rows = sqlx::query("select stream_id, seq, requests from realtime.seal_now()")
-            .fetch_all(self.conn())
-            .await?;
+        let rows =
+            sqlx::query("select stream_id, seq, requests from realtime.seal_now()").fetch_all(self.conn()).await?;
         rows.into_iter()
             .map(|row| {
                 let requests: String = row.try_get("requests")?;
                 Ok(Sealed {
                     stream: row.try_get("stream_id")?,
                     head: Seq(row.try_get("seq")?),
-                    requests: requests
-                        .split(',')
-                        .filter(|r| !r.is_empty())
-                        .map(|r| r.parse().ok())
-                        .collect(),
+                    requests: requests.split(',').filter(|r| !r.is_empty()).map(|r| r.parse().ok()).collect(),
                 })
             })
             .collect()
@@ -348,11 +336,8 @@ mod tests {
     #[test]
     fn a_command_learns_the_seq_of_its_last_event() {
         let (a, b) = (RequestId::random(), RequestId::random());
-        let sealed = Sealed {
-            stream: Uuid::new_v4(),
-            head: Seq(10),
-            requests: vec![Some(a), None, Some(b), Some(a), Some(b)],
-        };
+        let sealed =
+            Sealed { stream: Uuid::new_v4(), head: Seq(10), requests: vec![Some(a), None, Some(b), Some(a), Some(b)] };
         assert_eq!(sealed.seq_of(a), Some(Seq(9)));
         assert_eq!(sealed.seq_of(b), Some(Seq(10)));
         assert_eq!(sealed.seq_of(RequestId::random()), None);

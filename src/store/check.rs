@@ -11,19 +11,11 @@ use super::migrate;
 /// One line that names what is missing.
 pub async fn server(url: &str) -> anyhow::Result<()> {
     let mut conn = migrate::connect(url).await?;
-    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
-        .fetch_one(&mut conn)
-        .await?;
-    ensure!(
-        (150_000..180_000).contains(&version),
-        "PostgreSQL {}: versions 15 to 17 are supported",
-        version / 10_000
-    );
+    let version: i32 =
+        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
+    ensure!((150_000..180_000).contains(&version), "PostgreSQL {}: versions 15 to 17 are supported", version / 10_000);
     for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
-        let value: String = sqlx::query_scalar("select current_setting($1)")
-            .bind(setting)
-            .fetch_one(&mut conn)
-            .await?;
+        let value: String = sqlx::query_scalar("select current_setting($1)").bind(setting).fetch_one(&mut conn).await?;
         ensure!(
             value != "off",
             "PostgreSQL runs with {setting} = off: an acknowledged change could be lost; switch it on"

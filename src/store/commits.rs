@@ -35,8 +35,7 @@ impl Heads {
     /// Waits for news and takes all of it.
     pub async fn take(&self) -> HashMap<Uuid, Seq> {
         loop {
-            let taken =
-                std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+            let taken = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
             if !taken.is_empty() {
                 return taken;
             }
@@ -48,6 +47,7 @@ impl Heads {
 /// What this instance has committed: once for the log reader, once for the doorbell that tells the other instances.
 #[derive(Default)]
 pub struct Commits {
+    everything: Notify,
     /// For the log reader of this instance; signals from others arrive here as well.
     pub reader: Heads,
     /// For the doorbell.
@@ -55,6 +55,16 @@ pub struct Commits {
 }
 
 impl Commits {
+    /// Asks the log reader to look at every stream: signals may have been lost.
+    pub fn look_at_everything(&self) {
+        self.everything.notify_one();
+    }
+
+    /// Waits until the log reader is asked to look at every stream.
+    pub async fn asked_for_everything(&self) {
+        self.everything.notified().await;
+    }
+
     /// Notes what a transaction of this instance has written.
     pub fn note(&self, heads: impl IntoIterator<Item = (Uuid, Seq)> + Clone) {
         self.reader.note(heads.clone());

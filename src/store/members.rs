@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::{Database, Tx};
-use crate::auth::rights::{OrgRole, ProjectRow, ProjectRole, Visibility};
+use crate::auth::rights::{OrgRole, ProjectRole, ProjectRow, Visibility};
 
 /// Which organization a project belongs to; says nothing about who may know it.
 ///
@@ -25,11 +25,10 @@ pub async fn locate_project(db: &Database, project: ProjectId) -> sqlx::Result<O
 /// # Errors
 /// The database is away.
 pub async fn locate_node(db: &Database, node: NodeId) -> sqlx::Result<Option<(OrgId, ProjectId)>> {
-    let found: Option<(Uuid, Uuid)> =
-        sqlx::query_as("select org_id, project_id from nodes where id = $1")
-            .bind(node.0)
-            .fetch_optional(db.reader())
-            .await?;
+    let found: Option<(Uuid, Uuid)> = sqlx::query_as("select org_id, project_id from nodes where id = $1")
+        .bind(node.0)
+        .fetch_optional(db.reader())
+        .await?;
     Ok(found.map(|(org, project)| (OrgId(org), ProjectId(project))))
 }
 
@@ -50,11 +49,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// The database is away.
-pub async fn standings(
-    tx: &mut Tx,
-    project: ProjectId,
-    users: &[UserId],
-) -> sqlx::Result<Vec<Standing>> {
+pub async fn standings(tx: &mut Tx, project: ProjectId, users: &[UserId]) -> sqlx::Result<Vec<Standing>> {
     let users: Vec<Uuid> = users.iter().map(|u| u.0).collect();
     sqlx::query(
         "select
@@ -99,8 +94,7 @@ pub async fn org_role(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<Opt
 /// Reads a [`Standing`] from a row with `user_id`, `org_role`, `has_row`, `project_role` and `visibility`.
 pub(super) fn standing(row: &PgRow) -> sqlx::Result<Standing> {
     let project_row = if row.try_get("has_row")? {
-        ProjectRole::from_stored(row.try_get("project_role")?)
-            .map_or(ProjectRow::Unknown, ProjectRow::Role)
+        ProjectRole::from_stored(row.try_get("project_role")?).map_or(ProjectRow::Unknown, ProjectRow::Role)
     } else {
         ProjectRow::Absent
     };

@@ -26,27 +26,18 @@ pub async fn run(owner_url: &str, server_login: Option<&str>) -> anyhow::Result<
     }
     // sqlx would wait for its lock without a deadline, behind a paused migration for ever.
     let deadline = Instant::now() + LOCK_DEADLINE;
-    while !sqlx::query_scalar::<_, bool>("select pg_try_advisory_lock($1)")
-        .bind(LOCK_KEY)
-        .fetch_one(&mut conn)
-        .await?
-    {
+    while !sqlx::query_scalar::<_, bool>("select pg_try_advisory_lock($1)").bind(LOCK_KEY).fetch_one(&mut conn).await? {
         if Instant::now() > deadline {
-            bail!("another instance has been migrating for {LOCK_DEADLINE:?}; look at pg_stat_activity and start again");
+            bail!(
+                "another instance has been migrating for {LOCK_DEADLINE:?}; look at pg_stat_activity and start again"
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let mut migrator = Migrator {
-        migrations: MIGRATOR.migrations.clone(),
-        ..Migrator::DEFAULT
-    };
+    let mut migrator = Migrator { migrations: MIGRATOR.migrations.clone(), ..Migrator::DEFAULT };
     migrator.set_locking(false).set_ignore_missing(true);
     sqlx::query("set lock_timeout = '5s'").execute(&mut conn).await?;
-    migrator
-        .run(&mut conn)
-        .await
-        .map_err(|e| anyhow::anyhow!(one_line(&e)))
-        .context("migrate the database")?;
+    migrator.run(&mut conn).await.map_err(|e| anyhow::anyhow!(one_line(&e))).context("migrate the database")?;
     sqlx::query("grant select on _sqlx_migrations to glassbox_app")
         .execute(&mut conn)
         .await
@@ -68,13 +59,11 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<PgConnection> {
 /// Whether every migration of this build is applied.
 pub(crate) async fn is_current(conn: &mut PgConnection) -> bool {
     let wanted: Vec<i64> = MIGRATOR.iter().map(|m| m.version).collect();
-    sqlx::query_scalar::<_, i64>(
-        "select count(*) from _sqlx_migrations where success and version = any($1)",
-    )
-    .bind(&wanted)
-    .fetch_one(conn)
-    .await
-    .is_ok_and(|applied| usize::try_from(applied) == Ok(wanted.len()))
+    sqlx::query_scalar::<_, i64>("select count(*) from _sqlx_migrations where success and version = any($1)")
+        .bind(&wanted)
+        .fetch_one(conn)
+        .await
+        .is_ok_and(|applied| usize::try_from(applied) == Ok(wanted.len()))
 }
 
 async fn grant_login(conn: &mut PgConnection, login: Option<&str>) -> anyhow::Result<()> {

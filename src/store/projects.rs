@@ -15,11 +15,7 @@ use crate::auth::rights::{ProjectRole, effective_role};
 /// `realtime.time_text`, which PostgreSQL cannot inline: called per row it costs more than all the rest.
 macro_rules! time_text {
     ($column:literal) => {
-        concat!(
-            "to_char(coalesce(",
-            $column,
-            ", 'epoch') at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-        )
+        concat!("to_char(coalesce(", $column, ", 'epoch') at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
     };
 }
 pub(super) use time_text;
@@ -124,9 +120,7 @@ pub async fn readable(tx: &mut Tx, org: OrgId, user: UserId, limit: i64) -> sqlx
     let mut projects = Vec::with_capacity(rows.len());
     for row in rows {
         let standing = members::standing(&row)?;
-        let role = standing
-            .org_role
-            .and_then(|org_role| effective_role(org_role, standing.row, standing.visibility));
+        let role = standing.org_role.and_then(|org_role| effective_role(org_role, standing.row, standing.visibility));
         if let Some(role) = role {
             projects.push(Project::from_row(&row)?.seen_by(role));
         }

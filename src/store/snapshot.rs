@@ -404,15 +404,9 @@ async fn project_members(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Bo
     let mut list = Vec::with_capacity(rows.len());
     for row in rows {
         let standing = members::standing(&row)?;
-        let role = standing
-            .org_role
-            .and_then(|org_role| effective_role(org_role, standing.row, standing.visibility));
+        let role = standing.org_role.and_then(|org_role| effective_role(org_role, standing.row, standing.visibility));
         if let Some(role) = role {
-            let member = Member {
-                user_id: standing.user.0,
-                name: row.try_get("name")?,
-                role: role.as_str(),
-            };
+            let member = Member { user_id: standing.user.0, name: row.try_get("name")?, role: role.as_str() };
             list.push(json(&member)?);
         }
     }

@@ -28,10 +28,7 @@ impl Person {
 /// # Errors
 /// The database is away.
 pub async fn by_id(tx: &mut Tx, user: UserId) -> sqlx::Result<Option<Person>> {
-    sqlx::query_as("select id, name, email from users where id = $1")
-        .bind(user.0)
-        .fetch_optional(tx.conn())
-        .await
+    sqlx::query_as("select id, name, email from users where id = $1").bind(user.0).fetch_optional(tx.conn()).await
 }
 
 /// Who has this `cognito_sub`. The context must be that of its sign-in.
@@ -49,13 +46,7 @@ pub async fn by_sub(tx: &mut Tx, cognito_sub: &str) -> sqlx::Result<Option<Perso
 ///
 /// # Errors
 /// The database is away.
-pub async fn create(
-    tx: &mut Tx,
-    id: UserId,
-    cognito_sub: &str,
-    email: &str,
-    name: Option<&str>,
-) -> sqlx::Result<()> {
+pub async fn create(tx: &mut Tx, id: UserId, cognito_sub: &str, email: &str, name: Option<&str>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into users (id, cognito_sub, email, name)
         values ($1, $2, $3, $4)
@@ -74,12 +65,7 @@ pub async fn create(
 ///
 /// # Errors
 /// The database is away, or the `cognito_sub` is taken.
-pub async fn take_over(
-    tx: &mut Tx,
-    invited: UserId,
-    cognito_sub: &str,
-    name: Option<&str>,
-) -> sqlx::Result<bool> {
+pub async fn take_over(tx: &mut Tx, invited: UserId, cognito_sub: &str, name: Option<&str>) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "update users
         set cognito_sub = $2, name = coalesce($3, name)

@@ -1,0 +1,255 @@
+//! Signals over LISTEN and NOTIFY.
+//!
+//! Two connections of their own. The *listener* does nothing but listen, is never in a transaction, and is judged by a
+//! canary: every two seconds the instance signals itself, and a listener that does not hear it is replaced, because a
+//! half-open connection gives no error. After every LISTEN all open rooms are looked at again. The *doorbell* tells the
+//! other instances what this one has committed: one NOTIFY for the commits of a few milliseconds, on a connection that
+//! does not wait for the disk, because NOTIFY holds a database-wide lock over its commit.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures::FutureExt as _;
+use glassbox_protocol::Seq;
+use rand::RngExt as _;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, timeout};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use super::relay::{Content, Parcel, Relay};
+use crate::app::App;
+use crate::config::DOORBELL_TICK;
+use crate::room::Message;
+
+/// Carries `<stream> <head>`, several separated by `;`, or `*` for "look at everything".
+const LOG_CHANNEL: &str = "glassbox_log";
+/// Carries [`Parcel`]s.
+const PRESENCE_CHANNEL: &str = "glassbox_presence";
+/// Carries the id of the instance whose canary it is.
+const CANARY_CHANNEL: &str = "glassbox_canary";
+
+/// How often the instance signals itself.
+const CANARY_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the listener may stay silent.
+const CANARY_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a connection may take to be made, or a statement to be answered.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// Largest payload of the doorbell, bytes; NOTIFY carries 7 999.
+const DOORBELL_BYTES_MAX: usize = 4_000;
+
+/// Hears signals until told to stop; reconnects by itself.
+pub async fn listen(app: Arc<App>, url: String, stop: CancellationToken) {
+    let mut is_first = true;
+    loop {
+        let heard = tokio::select! {
+            () = stop.cancelled() => return,
+            heard = hear(&app, &url) => heard,
+        };
+        app.is_listening.store(false, Ordering::Relaxed);
+        let Err(error) = heard;
+        let delay = Duration::from_millis(rand::rng().random_range(20..=500));
+        if is_first {
+            debug!(?error, "the listener has no connection yet");
+        } else {
+            warn!(error = format!("{error:#}"), "lost the listener, reconnecting in {delay:?}");
+        }
+        is_first = false;
+        crate::metrics::listener_reconnect();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}
+
+async fn hear(app: &App, url: &str) -> anyhow::Result<std::convert::Infallible> {
+    let (client, mut connection) = connect(url, "glassbox-listener").await?;
+    let (heard, mut signals) = mpsc::channel(1024);
+    // The connection must be read all the time, or the server's queue of notifications cannot be cut.
+    let reading = tokio::spawn(async move {
+        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+            match message {
+                Ok(AsyncMessage::Notification(n)) => {
+                    // Full: what is lost is found by the poll.
+                    let _ = heard.try_send((n.channel().to_owned(), n.payload().to_owned()));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    });
+    let reading = AbortOnDrop(reading);
+    let statement = format!("listen {LOG_CHANNEL}; listen {PRESENCE_CHANNEL}; listen {CANARY_CHANNEL}");
+    timeout(ANSWER_DEADLINE, client.batch_execute(&statement)).await.context("listen")?.context("listen")?;
+    app.is_listening.store(true, Ordering::Relaxed);
+    info!("listening for signals");
+    // Whatever was signalled while nobody listened is found by looking.
+    look_at_everything(app);
+
+    let canary = app.instance.to_string();
+    let mut heard_at = Instant::now();
+    loop {
+        let signal = timeout(CANARY_DEADLINE.saturating_sub(heard_at.elapsed()), signals.recv()).await;
+        match signal {
+            Ok(Some((channel, payload))) => {
+                if channel == CANARY_CHANNEL {
+                    if payload == canary {
+                        heard_at = Instant::now();
+                    }
+                } else {
+                    crate::metrics::signal();
+                    handle(app, &channel, &payload);
+                }
+            }
+            Ok(None) => {
+                drop(reading);
+                bail!("the connection was closed");
+            }
+            Err(_) => bail!("no canary for {CANARY_DEADLINE:?}: the connection is half dead"),
+        }
+        if heard_at.elapsed() >= CANARY_DEADLINE {
+            bail!("no canary for {CANARY_DEADLINE:?}: the connection is half dead");
+        }
+    }
+}
+
+fn handle(app: &App, channel: &str, payload: &str) {
+    match channel {
+        LOG_CHANNEL if payload == "*" => look_at_everything(app),
+        LOG_CHANNEL => app.database.commits().reader.note(payload.split(';').filter_map(parse_head)),
+        PRESENCE_CHANNEL => match serde_json::from_str::<Parcel>(payload) {
+            Ok(parcel) if parcel.from != app.instance => {
+                let Some(room) = app.rooms.find(parcel.project) else { return };
+                room.hint(match parcel.content {
+                    Content::Diff(diff) => Message::RemotePresence { instance: parcel.from, diff },
+                    Content::Ask(()) => Message::PresenceAsked,
+                });
+            }
+            Ok(_) => {}
+            Err(error) => debug!(%error, "a presence signal cannot be read"),
+        },
+        _ => {}
+    }
+}
+
+fn parse_head(text: &str) -> Option<(Uuid, Seq)> {
+    let (stream, head) = text.split_once(' ')?;
+    Some((stream.parse().ok()?, Seq(head.parse().ok()?)))
+}
+
+fn look_at_everything(app: &App) {
+    app.database.commits().look_at_everything();
+}
+
+/// Rings for this instance's commits, sends its presence and its canary, until told to stop.
+pub async fn ring(app: Arc<App>, relay: Arc<Relay>, url: String, stop: CancellationToken) {
+    loop {
+        let rung = tokio::select! {
+            () = stop.cancelled() => return,
+            rung = ring_until_lost(&app, &relay, &url) => rung,
+        };
+        let Err(error) = rung;
+        debug!(error = format!("{error:#}"), "lost the doorbell, reconnecting");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(rand::rng().random_range(20..=500))) => {}
+        }
+    }
+}
+
+async fn ring_until_lost(app: &App, relay: &Relay, url: &str) -> anyhow::Result<std::convert::Infallible> {
+    let (client, connection) = connect(url, "glassbox-doorbell").await?;
+    let _connection = AbortOnDrop(tokio::spawn(connection));
+    timeout(ANSWER_DEADLINE, client.batch_execute("set synchronous_commit = off")).await??;
+    let commits = Arc::clone(app.database.commits());
+    let mut canary = interval(CANARY_INTERVAL);
+    let id = app.instance.to_string();
+    let mut rung_at = Instant::now() - DOORBELL_TICK;
+    loop {
+        tokio::select! {
+            heads = commits.doorbell.take() => {
+                // The first commit of a quiet period rings at once; under load they are collected.
+                let mut heads = heads;
+                let since = rung_at.elapsed();
+                if since < DOORBELL_TICK {
+                    tokio::time::sleep(DOORBELL_TICK - since).await;
+                    if let Some(more) = commits.doorbell.take().now_or_never() {
+                        heads.extend(more);
+                    }
+                }
+                rung_at = Instant::now();
+                for payload in payloads(heads.into_iter()) {
+                    notify(&client, LOG_CHANNEL, &payload).await?;
+                    crate::metrics::doorbell();
+                }
+            }
+            texts = relay.take() => {
+                for text in texts {
+                    notify(&client, PRESENCE_CHANNEL, &text).await?;
+                }
+            }
+            _ = canary.tick() => notify(&client, CANARY_CHANNEL, &id).await?,
+        }
+    }
+}
+
+/// Writes heads as payloads that fit.
+fn payloads(heads: impl Iterator<Item = (Uuid, Seq)>) -> Vec<String> {
+    let mut payloads: Vec<String> = Vec::new();
+    for (stream, head) in heads {
+        let text = format!("{stream} {head}");
+        match payloads.last_mut() {
+            Some(last) if last.len() + text.len() < DOORBELL_BYTES_MAX => {
+                last.push(';');
+                last.push_str(&text);
+            }
+            _ => payloads.push(text),
+        }
+    }
+    payloads
+}
+
+async fn notify(client: &Client, channel: &str, payload: &str) -> anyhow::Result<()> {
+    timeout(ANSWER_DEADLINE, client.execute("select pg_notify($1, $2)", &[&channel, &payload]))
+        .await
+        .context("ring")?
+        .context("ring")?;
+    Ok(())
+}
+
+type Connection = tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>;
+
+async fn connect(url: &str, name: &str) -> anyhow::Result<(Client, Connection)> {
+    let mut config: Config = url.parse().context("DATABASE_URL: not a PostgreSQL URL")?;
+    config.application_name(name).options("-c role=glassbox_reader");
+    timeout(ANSWER_DEADLINE, config.connect(NoTls)).await.context("connect")?.context("connect")
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_survive_the_doorbell() {
+        let heads: Vec<(Uuid, Seq)> = (0..300).map(|n| (Uuid::new_v4(), Seq(n))).collect();
+        let payloads = payloads(heads.iter().copied());
+        assert!(payloads.len() > 1 && payloads.iter().all(|p| p.len() <= DOORBELL_BYTES_MAX));
+        let heard: Vec<(Uuid, Seq)> = payloads.iter().flat_map(|p| p.split(';').filter_map(parse_head)).collect();
+        assert_eq!(heard, heads);
+    }
+}

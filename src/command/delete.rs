@@ -1,0 +1,65 @@
+//! `node_delete` and `node_restore`: soft, with what lies below the node.
+
+use glassbox_protocol::{Fence, NodeId};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Applied, Done, Job, Place, lock, not_found};
+use crate::store::nodes::{self, Branch};
+use crate::store::{Origin, Tx, locks};
+
+/// Deletes a node and what lies below it, children before parents. Somebody else's lock anywhere in it refuses it.
+pub(super) async fn apply(
+    tx: &mut Tx,
+    place: Place,
+    job: &Job<'_>,
+    node: NodeId,
+    fence: Option<Fence>,
+) -> sqlx::Result<Applied> {
+    let rows = nodes::lock(tx, place.project, &[node]).await?;
+    match rows.get(&node) {
+        None => return Ok(Err(not_found())),
+        Some(row) if row.deleted_at.is_some() => return Ok(Ok(Done::unchanged())),
+        Some(_) => {}
+    }
+    if let Some(error) = lock::refusal(tx, job, node, fence).await? {
+        return Ok(Err(error));
+    }
+    let branches = nodes::lock_subtree(tx, place.project, node).await?;
+    let below: Vec<NodeId> = branches.iter().map(|b| b.node).filter(|n| *n != node).collect();
+    if let Some(locked) = locks::foreign_lock(tx, &below, job.user, job.client).await? {
+        return Ok(Err(lock::held_error(tx, locked).await?));
+    }
+    let deepest = branches.iter().map(|b| b.depth).max().unwrap_or(0);
+    set_origins(tx, job, &branches, |b| deepest - b.depth).await?;
+    let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
+    nodes::delete(tx, &all).await?;
+    Ok(Ok(Done::applied().with_result(json!({ "nodeIds": all }))))
+}
+
+/// Brings a node back with what the same delete took, parents before children.
+pub(super) async fn restore(tx: &mut Tx, place: Place, job: &Job<'_>, node: NodeId) -> sqlx::Result<Applied> {
+    let rows = nodes::lock(tx, place.project, &[node]).await?;
+    match rows.get(&node) {
+        None => return Ok(Err(not_found())),
+        Some(row) if row.deleted_at.is_none() => return Ok(Ok(Done::unchanged().with_version(row.version))),
+        Some(_) => {}
+    }
+    let branches = nodes::lock_deleted_subtree(tx, place.project, node).await?;
+    set_origins(tx, job, &branches, |b| b.depth).await?;
+    let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
+    nodes::restore(tx, node, &all).await?;
+    Ok(Ok(Done::applied().with_result(json!({ "nodeIds": all }))))
+}
+
+/// One command, many rows: the same origin for each, with its place in the order of events.
+async fn set_origins(
+    tx: &mut Tx,
+    job: &Job<'_>,
+    branches: &[Branch],
+    order: impl Fn(&Branch) -> i32,
+) -> sqlx::Result<()> {
+    let rows: Vec<(Uuid, Origin)> =
+        branches.iter().map(|b| (b.node.0, Origin { n: usize::try_from(order(b)).ok(), ..job.origin() })).collect();
+    tx.set_origin(&job.origin(), &rows).await
+}

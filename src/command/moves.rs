@@ -1,0 +1,59 @@
+//! `node_move`: places of nodes. Locks do not stop a move; the newest one in the log wins.
+
+use glassbox_protocol::server::Outcome;
+use glassbox_protocol::{Command, NodeId};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::validate::clamp;
+use super::{Applied, Done, Job, Place, gone, not_found};
+use crate::store::{Origin, Tx, nodes};
+
+/// Applies moves of nodes that all differ, as one statement.
+pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<Vec<Applied>> {
+    let moves_of = |job: &Job<'_>| match job.command {
+        Command::NodeMove(moves) => moves.moves.clone(),
+        _ => Vec::new(),
+    };
+    let touched: Vec<NodeId> = jobs.iter().flat_map(moves_of).map(|m| m.node_id).collect();
+    let rows = nodes::lock(tx, place.project, &touched).await?;
+
+    let mut applied = Vec::with_capacity(jobs.len());
+    let mut places = Vec::new();
+    let mut origins: Vec<(Uuid, Origin)> = Vec::new();
+    for (n, job) in jobs.iter().enumerate() {
+        let moves = moves_of(job);
+        let refusal = moves.iter().find_map(|m| match rows.get(&m.node_id) {
+            None => Some(not_found().with_details(json!({ "nodeId": m.node_id }))),
+            Some(row) if row.deleted_at.is_some() => Some(gone(m.node_id)),
+            Some(_) => None,
+        });
+        if let Some(error) = refusal {
+            applied.push(Err(error));
+            continue;
+        }
+        let mut is_adjusted = false;
+        let mut is_moved = false;
+        let mut stored = Vec::with_capacity(moves.len());
+        for m in &moves {
+            let target = clamp(m.position);
+            is_adjusted |= target != m.position;
+            stored.push(json!({ "nodeId": m.node_id, "position": target }));
+            if rows.get(&m.node_id).is_some_and(|row| row.content.position != target) {
+                is_moved = true;
+                places.push((m.node_id, target));
+                origins.push((m.node_id.0, Origin { n: Some(n), ..job.origin() }));
+            }
+        }
+        applied.push(Ok(match (is_adjusted, is_moved) {
+            (true, _) => Done::new(Outcome::Adjusted).with_result(json!({ "moves": stored })),
+            (false, true) => Done::applied(),
+            (false, false) => Done::unchanged(),
+        }));
+    }
+    if !places.is_empty() {
+        tx.set_origin(&Origin::default(), &origins).await?;
+        nodes::place(tx, &places).await?;
+    }
+    Ok(applied)
+}

@@ -1,0 +1,115 @@
+//! The upgrade to a WebSocket: everything that can be refused is refused before it.
+
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use glassbox_protocol::SUBPROTOCOL;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::debug;
+
+use super::error::ApiError;
+use crate::app::SharedApp;
+use crate::auth;
+use crate::session;
+
+/// What may stand in the address of a WebSocket.
+#[derive(Deserialize)]
+pub struct UpgradeQuery {
+    /// A ticket; no other secret may stand in an address.
+    token: Option<String>,
+}
+
+/// Upgrades to `glassbox.v2`.
+pub async fn upgrade(
+    State(app): State<SharedApp>,
+    Query(query): Query<UpgradeQuery>,
+    mut request: Request,
+) -> Response {
+    let headers = request.headers();
+    let key = match accept_key(headers) {
+        Ok(key) => key,
+        Err(refusal) => return refusal,
+    };
+    if !is_origin_allowed(&app.allowed_origins, headers) {
+        return ApiError::forbidden().with("reason", "this Origin is not allowed").into_response();
+    }
+    if !offers(headers, SUBPROTOCOL) {
+        return ApiError::field("Sec-WebSocket-Protocol", format!("must offer {SUBPROTOCOL}")).into_response();
+    }
+    if app.is_draining() || app.sessions.count() >= app.limits.sessions {
+        return ApiError::unavailable().with("reason", "this instance takes no more connections").into_response();
+    }
+    let guest = match query.token {
+        None => None,
+        Some(token) => match auth::authenticate_ticket(&app, &token).await {
+            Ok(identity) => Some(identity),
+            Err(error) => return ApiError::from(error).into_response(),
+        },
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let sessions = app.tasks.clone();
+    sessions.spawn(async move {
+        let upgraded = match upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return debug!(%error, "the upgrade was not finished"),
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => session::serve(app, parts.io.into_inner(), parts.read_buf, guest).await,
+            Err(_) => tracing::error!("an upgraded connection is not the TCP stream that we accepted"),
+        }
+    });
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let answer = [
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
+        (header::SEC_WEBSOCKET_ACCEPT, key),
+    ];
+    response.headers_mut().extend(answer);
+    response
+}
+
+/// RFC 6455, section 4.2.1: what a handshake must say.
+fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Response> {
+    let is_upgrade =
+        has_token(headers, header::CONNECTION, "upgrade") && has_token(headers, header::UPGRADE, "websocket");
+    if !is_upgrade {
+        let mut refusal = ApiError::field("Upgrade", "this address speaks WebSocket only").into_response();
+        *refusal.status_mut() = StatusCode::UPGRADE_REQUIRED;
+        refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        return Err(refusal);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+        return Err(ApiError::field("Sec-WebSocket-Version", "must be 13").into_response());
+    }
+    headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok())
+        .ok_or_else(|| ApiError::field("Sec-WebSocket-Key", "is required").into_response())
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .any(|v| v.trim().eq_ignore_ascii_case(token))
+}
+
+fn offers(headers: &HeaderMap, protocol: &str) -> bool {
+    has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, protocol)
+}
+
+/// A page may connect from an allowed origin or from the server's own. Programs send none.
+fn is_origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let own = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    let is_own = own
+        .is_some_and(|host| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host));
+    is_own || allowed.iter().any(|a| a.trim() == "*" || a.trim() == origin)
+}

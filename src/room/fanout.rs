@@ -1,0 +1,521 @@
+//! The way out of a room: what the log reader brings goes to every member, each event rendered once per audience.
+//!
+//! One task owns the members, the position, a tail of recent events for those who join, and the presence. It never
+//! waits for a member: queues are bounded where they belong to the session. It does wait for the database in one case:
+//! when an event may have changed somebody's rights, nothing is sent before they were looked at again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use glassbox_protocol::server::{
+    Head, PresenceDiff, PresenceState, ServerFrame, Synced, Unsubscribed, UnsubscribedReason, User,
+};
+use glassbox_protocol::{Channel, Epoch, Seq, ServerMessage, SessionId, UserId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, interval, sleep_until};
+use tracing::{debug, error, warn};
+
+use super::event::{Event, Kind};
+use super::frame::Frame;
+use super::presence::Presence;
+use super::reader::Track;
+use super::{LINGER, Message, Room, Seat, Surroundings};
+use crate::auth;
+use crate::config::{HEAD_BEAT, PRESENCE_RELAY_TICK, PRESENCE_TICK};
+use crate::session::outbound::{Lane, Outbound};
+use crate::session::peer::Peer;
+use crate::store::Tenant;
+use crate::store::events::LogRow;
+
+/// Most events that the tail holds for those who join.
+const TAIL_EVENTS_MAX: usize = 4096;
+/// About how much memory the tail may take, bytes.
+const TAIL_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long rights may stay unknown before nobody hears anything.
+const RIGHTS_DEADLINE: Duration = Duration::from_millis(900);
+
+/// A session's side of a subscription.
+#[derive(Clone)]
+pub struct Member {
+    /// The session.
+    pub peer: Arc<Peer>,
+    /// Stands in every frame of the subscription.
+    pub generation: u32,
+}
+
+/// What became of a join.
+#[derive(Debug, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// The member is live; `synced` is queued.
+    Live,
+    /// The tail does not reach back to the member's position; it reads on and asks again.
+    Behind,
+    /// The member may not see the project any more.
+    Refused,
+}
+
+struct Seated {
+    member: Member,
+    /// The last event that it was sent; ahead of the room's for a moment when its snapshot was newer.
+    position: Seq,
+    dropped_latest: u64,
+}
+
+impl Seated {
+    fn outbound(&self) -> &Outbound {
+        &self.member.peer.outbound
+    }
+}
+
+/// Runs a room until it has been empty for a while.
+pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Message>, surroundings: Arc<Surroundings>) {
+    let Some((epoch, position)) = track(&seat, &surroundings).await else { return };
+    let mut state = State {
+        room,
+        seat,
+        surroundings,
+        epoch,
+        position,
+        members: HashMap::new(),
+        tail: VecDeque::new(),
+        tail_bytes: 0,
+        presence: Presence::default(),
+        next_presence: None,
+        next_relay: None,
+        sent_at: Instant::now(),
+        empty_since: Some(Instant::now()),
+        is_deleted: false,
+    };
+    state.publish_tail_start();
+    state.surroundings.relay.ask(state.seat.project);
+    let mut beat = interval(Duration::from_secs(1));
+    let stop = state.surroundings.stop.clone();
+    loop {
+        let presence_at = earliest(state.next_presence, state.next_relay);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            message = messages.recv() => match message {
+                Some(message) => state.hear(message).await,
+                None => return,
+            },
+            () = sleep_until(presence_at.unwrap_or_else(Instant::now)), if presence_at.is_some() => {
+                state.send_presence(Instant::now());
+            }
+            _ = beat.tick() => {
+                state.beat();
+                if state.is_over() {
+                    // Whoever finds the room from now on sees a closed mailbox and opens a new one.
+                    messages.close();
+                    while let Some(message) = messages.recv().await {
+                        state.hear(message).await;
+                    }
+                    state.dismiss_all();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Asks the log reader for the project's stretch of the log; tries until the database answers.
+async fn track(seat: &Seat, surroundings: &Surroundings) -> Option<(Epoch, Seq)> {
+    let mut delay = Duration::from_millis(50);
+    loop {
+        let (reply, start) = oneshot::channel();
+        let track = Track { project: seat.project, org: seat.org, mailbox: seat.mailbox.clone(), reply };
+        surroundings.reader.send(track).await.ok()?;
+        if let Ok(start) = start.await {
+            return Some(start);
+        }
+        if surroundings.stop.is_cancelled() {
+            return None;
+        }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(Duration::from_secs(1));
+    }
+}
+
+struct State {
+    room: Weak<Room>,
+    seat: Seat,
+    surroundings: Arc<Surroundings>,
+    epoch: Epoch,
+    /// The last event that was sent to the members.
+    position: Seq,
+    members: HashMap<SessionId, Seated>,
+    tail: VecDeque<Arc<Event>>,
+    tail_bytes: usize,
+    presence: Presence,
+    next_presence: Option<Instant>,
+    next_relay: Option<Instant>,
+    sent_at: Instant,
+    empty_since: Option<Instant>,
+    is_deleted: bool,
+}
+
+impl State {
+    async fn hear(&mut self, message: Message) {
+        match message {
+            Message::Join { member, position, rights_looks, reply } => {
+                let outcome = self.join(member, position, rights_looks).await;
+                let _ = reply.send(outcome);
+            }
+            Message::Leave { session, departure } => {
+                if self.members.remove(&session).is_some() {
+                    self.presence.leave(session, departure, Instant::now());
+                    self.presence_changed();
+                    self.note_emptiness();
+                }
+            }
+            Message::Events { rows, noticed_at } => self.events(&rows, noticed_at).await,
+            Message::RightsChanged => self.look_at_rights().await,
+            Message::Restart { epoch, head } => self.restart(epoch, head).await,
+            Message::Presence { session, shown } => {
+                self.presence.show(session, shown);
+                self.presence_changed();
+            }
+            Message::RemotePresence { instance, diff } => {
+                self.presence.hear(instance, diff);
+                self.presence_changed();
+            }
+            Message::PresenceAsked => {
+                let here = self.presence.everybody_here();
+                self.surroundings.relay.tell(self.seat.project, &here);
+            }
+            Message::Living(living) => {
+                if self.presence.needs_expiry() {
+                    self.presence.expire(Instant::now(), Some(&living));
+                    self.presence_changed();
+                }
+            }
+        }
+    }
+
+    // Joining and leaving ---------------------------------------------------------------------------------------
+
+    async fn join(&mut self, member: Member, position: Seq, rights_looks: u64) -> JoinOutcome {
+        if self.is_deleted {
+            return JoinOutcome::Refused;
+        }
+        let user = member.peer.user.id;
+        if self.rights_looks() != rights_looks && !self.may_read(HashSet::from([user])).await.contains(&user) {
+            return JoinOutcome::Refused;
+        }
+        // The member may be ahead of this room, whose reader is a moment behind the snapshot; it then skips events.
+        let missed: Vec<Arc<Event>> = self.tail.iter().filter(|e| e.seq > position).cloned().collect();
+        if position < self.position && missed.first().is_none_or(|e| e.seq != position.next()) {
+            return JoinOutcome::Behind;
+        }
+        let frames: Vec<Frame> = missed.iter().map(|e| e.render(member.generation, user, member.peer.client)).collect();
+        let outbound = &member.peer.outbound;
+        outbound.push(&frames, Lane::Durable, self.seat.project);
+        let seq = position.max(self.position);
+        let synced = Synced { channel: self.channel(), generation: member.generation, seq };
+        self.push(outbound, ServerMessage::Synced(synced));
+
+        let session = member.peer.session;
+        self.presence.join(session, public_user(&member.peer.user), member.peer.client);
+        let dropped_latest = outbound.dropped_latest();
+        self.send_presence_state(&member);
+        self.members.insert(session, Seated { member, position: seq, dropped_latest });
+        self.presence_changed();
+        self.note_emptiness();
+        JoinOutcome::Live
+    }
+
+    fn note_emptiness(&mut self) {
+        self.empty_since = match (self.members.is_empty(), self.empty_since) {
+            (true, None) => Some(Instant::now()),
+            (true, since) => since,
+            (false, _) => None,
+        };
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_deleted || self.empty_since.is_some_and(|since| since.elapsed() > LINGER)
+    }
+
+    /// Ends the subscriptions of some users, with what is queued for them.
+    fn dismiss(&mut self, sessions: Vec<SessionId>, reason: UnsubscribedReason) {
+        for session in sessions {
+            let Some(seated) = self.members.remove(&session) else { continue };
+            seated.outbound().purge(self.seat.project);
+            let message = Unsubscribed { channel: self.channel(), reason: Some(reason) };
+            seated.outbound().message(ServerMessage::Unsubscribed(message), None);
+            seated.member.peer.lose(self.seat.project, reason);
+            self.presence.leave(session, super::presence::Departure::Clean, Instant::now());
+        }
+        self.presence_changed();
+        self.note_emptiness();
+    }
+
+    fn dismiss_all(&mut self) {
+        let everybody = self.members.keys().copied().collect();
+        self.dismiss(everybody, UnsubscribedReason::Deleted);
+    }
+
+    // Events ----------------------------------------------------------------------------------------------------
+
+    async fn events(&mut self, rows: &[LogRow], noticed_at: Instant) {
+        let mut events = Vec::new();
+        for row in rows {
+            match Event::split(self.seat.project, row) {
+                Ok(split) => events.extend(split.into_iter().map(Arc::new)),
+                Err(error) => {
+                    error!(project.id = %self.seat.project, seq = %row.seq, %error, "a row of the log cannot be read");
+                    return self.restart(self.epoch, row.seq).await;
+                }
+            }
+        }
+        // What changes rights is sent to nobody before the rights were looked at: the event commits the loss.
+        if events.iter().any(|e| e.kind == Kind::Rights) {
+            self.look_at_rights().await;
+        }
+        self.send_events(&events);
+        crate::metrics::commit_to_send(noticed_at.elapsed());
+        for event in events {
+            self.is_deleted |= event.kind == Kind::ProjectDeleted;
+            self.position = event.seq;
+            self.remember(event);
+        }
+        self.publish_tail_start();
+        if self.is_deleted {
+            self.dismiss_all();
+        }
+    }
+
+    fn send_events(&mut self, events: &[Arc<Event>]) {
+        let mut shared: HashMap<u32, Vec<Frame>> = HashMap::new();
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        let mut sent = 0;
+        for seated in self.members.values_mut() {
+            let Member { peer, generation } = &seated.member;
+            let after = seated.position;
+            let public = shared
+                .entry(*generation)
+                .or_insert_with(|| events.iter().map(|e| e.render_public(*generation)).collect());
+            let is_special = after >= first.seq || events.iter().any(|e| e.concerns(peer.user.id));
+            if is_special {
+                let own: Vec<Frame> = events
+                    .iter()
+                    .zip(public.iter())
+                    .filter(|(e, _)| e.seq > after)
+                    .map(|(e, frame)| match e.concerns(peer.user.id) {
+                        true => e.render(*generation, peer.user.id, peer.client),
+                        false => frame.clone(),
+                    })
+                    .collect();
+                sent += own.len();
+                peer.outbound.push(&own, Lane::Durable, self.seat.project);
+            } else {
+                sent += public.len();
+                peer.outbound.push(public, Lane::Durable, self.seat.project);
+            }
+            seated.position = after.max(last.seq);
+        }
+        self.sent_at = Instant::now();
+        crate::metrics::events_sent(sent);
+    }
+
+    fn remember(&mut self, event: Arc<Event>) {
+        self.tail_bytes += event.size();
+        self.tail.push_back(event);
+        while self.tail.len() > TAIL_EVENTS_MAX || self.tail_bytes > TAIL_BYTES_MAX {
+            let Some(old) = self.tail.pop_front() else { break };
+            self.tail_bytes -= old.size();
+        }
+    }
+
+    fn publish_tail_start(&self) {
+        let start = self.tail.front().map_or(self.position.0, |e| e.seq.0 - 1);
+        if let Some(room) = self.room.upgrade() {
+            room.tail_start.store(start, Ordering::Release);
+        }
+    }
+
+    /// The log has another life, or a stretch of it is lost: everybody takes the whole state anew.
+    async fn restart(&mut self, epoch: Epoch, head: Seq) {
+        warn!(project.id = %self.seat.project, members = self.members.len(), "the room starts over");
+        self.epoch = epoch;
+        self.position = head;
+        self.tail.clear();
+        self.tail_bytes = 0;
+        self.publish_tail_start();
+        if let Some(room) = self.room.upgrade() {
+            room.snapshots.forget().await;
+        }
+        for (_, seated) in self.members.drain() {
+            seated.outbound().purge(self.seat.project);
+            seated.member.peer.restart(self.seat.project);
+        }
+        self.note_emptiness();
+    }
+
+    // Rights ----------------------------------------------------------------------------------------------------
+
+    fn rights_looks(&self) -> u64 {
+        self.room.upgrade().map_or(0, |room| room.rights_looks())
+    }
+
+    async fn look_at_rights(&mut self) {
+        if let Some(room) = self.room.upgrade() {
+            room.rights_looks.fetch_add(1, Ordering::AcqRel);
+        }
+        let users: HashSet<UserId> = self.members.values().map(|s| s.member.peer.user.id).collect();
+        if users.is_empty() {
+            return;
+        }
+        let allowed = self.may_read(users).await;
+        let lost: Vec<SessionId> = self
+            .members
+            .values()
+            .filter(|s| !allowed.contains(&s.member.peer.user.id))
+            .map(|s| s.member.peer.session)
+            .collect();
+        if !lost.is_empty() {
+            debug!(project.id = %self.seat.project, sessions = lost.len(), "access revoked");
+            self.dismiss(lost, UnsubscribedReason::Revoked);
+        }
+    }
+
+    /// Who among these users may see the project. When the database does not tell in time, nobody.
+    async fn may_read(&self, users: HashSet<UserId>) -> HashSet<UserId> {
+        let users: Vec<UserId> = users.into_iter().collect();
+        let deadline = Instant::now() + RIGHTS_DEADLINE;
+        loop {
+            let look = async {
+                let mut tx = self.surroundings.database.begin(&Tenant::org(self.seat.org)).await?;
+                auth::project_roles(&mut tx, self.seat.project, &users).await
+            };
+            match tokio::time::timeout_at(deadline, look).await {
+                Ok(Ok(roles)) => return roles.into_keys().collect(),
+                Ok(Err(error)) if Instant::now() < deadline => {
+                    warn!(project.id = %self.seat.project, %error, "rights cannot be looked at, trying again");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok(Err(_)) | Err(_) => {
+                    error!(project.id = %self.seat.project, "rights are unknown: the room is closed to everybody");
+                    return HashSet::new();
+                }
+            }
+        }
+    }
+
+    // Presence --------------------------------------------------------------------------------------------------
+
+    fn presence_changed(&mut self) {
+        if !self.presence.is_dirty() {
+            return;
+        }
+        // The first change of a quiet period goes at once; those that follow wait for the tick.
+        let now = Instant::now();
+        self.next_presence.get_or_insert(now);
+        self.next_relay.get_or_insert(now);
+    }
+
+    fn send_presence(&mut self, now: Instant) {
+        if self.next_presence.is_some_and(|at| at <= now) {
+            let diff = self.presence.take_for_members();
+            self.next_presence = if diff.is_empty() { None } else { Some(now + PRESENCE_TICK) };
+            if !diff.is_empty() {
+                self.send_presence_diff(diff);
+            }
+        }
+        if self.next_relay.is_some_and(|at| at <= now) {
+            let diff = self.presence.take_for_instances();
+            self.next_relay = if diff.is_empty() { None } else { Some(now + PRESENCE_RELAY_TICK) };
+            if !diff.is_empty() {
+                self.surroundings.relay.tell(self.seat.project, &diff);
+            }
+        }
+    }
+
+    fn send_presence_diff(&mut self, diff: super::presence::Diff) {
+        let mut by_generation: HashMap<u32, Frame> = HashMap::new();
+        let mut stale = Vec::new();
+        for (session, seated) in &mut self.members {
+            let dropped = seated.outbound().dropped_latest();
+            if dropped != seated.dropped_latest {
+                seated.dropped_latest = dropped;
+                stale.push(*session);
+                continue;
+            }
+            let generation = seated.member.generation;
+            let frame = by_generation.entry(generation).or_insert_with(|| {
+                Frame::json(&ServerFrame::from(ServerMessage::PresenceDiff(PresenceDiff {
+                    channel: Channel::Project(self.seat.project),
+                    generation,
+                    joins: diff.joins.clone(),
+                    leaves: diff.leaves.clone(),
+                    updates: diff.updates.clone(),
+                })))
+            });
+            seated.outbound().push(std::slice::from_ref(frame), Lane::Latest, self.seat.project);
+        }
+        crate::metrics::presence_frames(self.members.len());
+        // Whoever missed something gets everything.
+        for session in stale {
+            if let Some(seated) = self.members.get(&session) {
+                self.send_presence_state(&seated.member);
+            }
+        }
+    }
+
+    fn send_presence_state(&self, member: &Member) {
+        let message = ServerMessage::PresenceState(PresenceState {
+            channel: self.channel(),
+            generation: member.generation,
+            members: self.presence.everybody(),
+        });
+        let frame = Frame::json(&ServerFrame::from(message));
+        member.peer.outbound.push(&[frame], Lane::Latest, self.seat.project);
+    }
+
+    // The clock -------------------------------------------------------------------------------------------------
+
+    fn beat(&mut self) {
+        let now = Instant::now();
+        if self.presence.needs_expiry() {
+            self.presence.expire(now, None);
+            self.presence_changed();
+        }
+        if let Some(room) = self.room.upgrade() {
+            room.snapshots.forget_old();
+        }
+        if now.duration_since(self.sent_at) >= HEAD_BEAT - Duration::from_secs(1) {
+            self.sent_at = now;
+            for seated in self.members.values() {
+                let head = Head {
+                    channel: self.channel(),
+                    generation: seated.member.generation,
+                    epoch: self.epoch,
+                    seq: seated.position,
+                };
+                self.push(seated.outbound(), ServerMessage::Head(head));
+            }
+        }
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::Project(self.seat.project)
+    }
+
+    fn push(&self, outbound: &Outbound, message: ServerMessage) {
+        outbound.push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, self.seat.project);
+    }
+}
+
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Others see who somebody is, not how to write to them.
+fn public_user(user: &User) -> User {
+    User { id: user.id, name: user.name.clone(), email: None }
+}

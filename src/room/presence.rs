@@ -1,0 +1,361 @@
+//! Who is here and what they show: newest value per session, never stored, coalesced.
+//!
+//! Pure state: the fan-out task owns it, feeds it what happens here and on other instances, and asks at its tick what
+//! changed since the last one, once for the members here and once for the other instances.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use glassbox_protocol::client::PresenceFields;
+use glassbox_protocol::server::{PresenceUpdate, PresentMember, User};
+use glassbox_protocol::{ClientId, SessionId};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::config::PRESENCE_GRACE;
+
+/// What changed about who is here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diff {
+    /// Sessions that came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<PresentMember>,
+    /// Sessions that went.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaves: Vec<SessionId>,
+    /// Sessions that show something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<PresenceUpdate>,
+}
+
+impl Diff {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.leaves.is_empty() && self.updates.is_empty()
+    }
+}
+
+/// How a member went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It said so.
+    Clean,
+    /// The connection was lost; it may be back in a moment.
+    Lost,
+}
+
+struct Entry {
+    user: User,
+    state: PresenceFields,
+    /// Where the socket is; `None` is here.
+    instance: Option<Uuid>,
+    client: Option<ClientId>,
+    leaves_at: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Changes {
+    joins: BTreeSet<SessionId>,
+    leaves: BTreeSet<SessionId>,
+    updates: BTreeMap<SessionId, PresenceFields>,
+}
+
+/// Who is in a room, on all instances.
+#[derive(Default)]
+pub struct Presence {
+    entries: HashMap<SessionId, Entry>,
+    for_members: Changes,
+    for_instances: Changes,
+}
+
+impl Presence {
+    /// A session of this instance has come. A former one of the same client, whose grace runs, goes at once.
+    pub fn join(&mut self, session: SessionId, user: User, client: ClientId) {
+        let former: Vec<SessionId> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| e.client == Some(client) && e.user.id == user.id && e.leaves_at.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        let mut state = PresenceFields::default();
+        for id in former {
+            if let Some(entry) = self.entries.remove(&id) {
+                state = entry.state;
+            }
+            self.note_leave(id, true);
+        }
+        self.insert(session, Entry { user, state, instance: None, client: Some(client), leaves_at: None });
+    }
+
+    /// A session of this instance has gone.
+    pub fn leave(&mut self, session: SessionId, departure: Departure, now: Instant) {
+        match departure {
+            Departure::Clean => {
+                if self.entries.remove(&session).is_some() {
+                    self.note_leave(session, true);
+                }
+            }
+            Departure::Lost => {
+                if let Some(entry) = self.entries.get_mut(&session) {
+                    entry.leaves_at = Some(now + PRESENCE_GRACE);
+                }
+            }
+        }
+    }
+
+    /// A session of this instance shows something else.
+    pub fn show(&mut self, session: SessionId, shown: PresenceFields) {
+        if self.update(session, &shown) {
+            merge(self.for_instances.updates.entry(session).or_default(), &shown);
+        }
+    }
+
+    /// Another instance tells what changed there.
+    pub fn hear(&mut self, instance: Uuid, diff: Diff) {
+        for session in diff.leaves {
+            if self.entries.get(&session).is_some_and(|e| e.instance == Some(instance)) {
+                self.entries.remove(&session);
+                self.note_leave(session, false);
+            }
+        }
+        for joined in diff.joins {
+            match self.entries.get(&joined.session_id) {
+                Some(_) => {
+                    self.update(joined.session_id, &joined.state);
+                }
+                None => self.insert(
+                    joined.session_id,
+                    Entry {
+                        user: joined.user,
+                        state: joined.state,
+                        instance: Some(instance),
+                        client: None,
+                        leaves_at: None,
+                    },
+                ),
+            }
+        }
+        for update in diff.updates {
+            self.update(update.session_id, &update.state);
+        }
+    }
+
+    /// Lets go of those whose grace is over, and of those whose instance is dead.
+    pub fn expire(&mut self, now: Instant, living: Option<&[Uuid]>) {
+        let gone: Vec<(SessionId, bool)> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| {
+                e.leaves_at.is_some_and(|at| at <= now)
+                    || living.is_some_and(|living| e.instance.is_some_and(|i| !living.contains(&i)))
+            })
+            .map(|(id, e)| (*id, e.instance.is_none()))
+            .collect();
+        for (session, is_local) in gone {
+            self.entries.remove(&session);
+            self.note_leave(session, is_local);
+        }
+    }
+
+    /// Everybody who is here.
+    pub fn everybody(&self) -> Vec<PresentMember> {
+        let mut members: Vec<PresentMember> = self.entries.iter().map(|(id, e)| shown(*id, e)).collect();
+        members.sort_by_key(|m| m.session_id);
+        members
+    }
+
+    /// Everybody who is here by a socket of this instance, for another instance that asks.
+    pub fn everybody_here(&self) -> Diff {
+        let joins = self.entries.iter().filter(|(_, e)| e.instance.is_none()).map(|(id, e)| shown(*id, e)).collect();
+        Diff { joins, ..Diff::default() }
+    }
+
+    /// Whether the members have something to hear.
+    pub fn is_dirty(&self) -> bool {
+        !self.for_members.is_empty() || !self.for_instances.is_empty()
+    }
+
+    /// What changed for the members since this was last asked.
+    pub fn take_for_members(&mut self) -> Diff {
+        let changes = std::mem::take(&mut self.for_members);
+        self.diff(changes)
+    }
+
+    /// What changed here for the other instances since this was last asked.
+    pub fn take_for_instances(&mut self) -> Diff {
+        let changes = std::mem::take(&mut self.for_instances);
+        self.diff(changes)
+    }
+
+    /// Whether somebody's grace runs or somebody sits on another instance.
+    pub fn needs_expiry(&self) -> bool {
+        self.entries.values().any(|e| e.leaves_at.is_some() || e.instance.is_some())
+    }
+
+    fn insert(&mut self, session: SessionId, entry: Entry) {
+        let is_local = entry.instance.is_none();
+        self.entries.insert(session, entry);
+        self.for_members.join(session);
+        if is_local {
+            self.for_instances.join(session);
+        }
+    }
+
+    fn update(&mut self, session: SessionId, new: &PresenceFields) -> bool {
+        let Some(entry) = self.entries.get_mut(&session) else { return false };
+        let changed = difference(&entry.state, new);
+        if changed == PresenceFields::default() {
+            return false;
+        }
+        merge(&mut entry.state, &changed);
+        merge(self.for_members.updates.entry(session).or_default(), &changed);
+        true
+    }
+
+    fn note_leave(&mut self, session: SessionId, is_local: bool) {
+        self.for_members.leave(session);
+        if is_local {
+            self.for_instances.leave(session);
+        }
+    }
+
+    fn diff(&self, changes: Changes) -> Diff {
+        let joins = changes.joins.iter().filter_map(|id| self.entries.get(id).map(|e| shown(*id, e))).collect();
+        let updates = changes
+            .updates
+            .into_iter()
+            .filter(|(id, _)| !changes.joins.contains(id) && self.entries.contains_key(id))
+            .map(|(session_id, state)| PresenceUpdate { session_id, state })
+            .collect();
+        Diff { joins, leaves: changes.leaves.into_iter().collect(), updates }
+    }
+}
+
+impl Changes {
+    fn is_empty(&self) -> bool {
+        self.joins.is_empty() && self.leaves.is_empty() && self.updates.is_empty()
+    }
+
+    fn join(&mut self, session: SessionId) {
+        self.joins.insert(session);
+        self.leaves.remove(&session);
+    }
+
+    fn leave(&mut self, session: SessionId) {
+        self.updates.remove(&session);
+        // Who came and went between two ticks was never here.
+        if !self.joins.remove(&session) {
+            self.leaves.insert(session);
+        }
+    }
+}
+
+fn shown(session_id: SessionId, entry: &Entry) -> PresentMember {
+    PresentMember { session_id, user: entry.user.clone(), state: visible(&entry.state) }
+}
+
+/// What is cleared need not be told to somebody who never saw it.
+fn visible(state: &PresenceFields) -> PresenceFields {
+    PresenceFields {
+        cursor: state.cursor.filter(Option::is_some),
+        selection: state.selection.clone().filter(Option::is_some),
+        viewport: state.viewport.filter(Option::is_some),
+        node_id: state.node_id.filter(Option::is_some),
+        action: state.action.clone().filter(Option::is_some),
+        drag: state.drag.clone().filter(Option::is_some),
+    }
+}
+
+/// The fields of `new` that are named and differ.
+fn difference(old: &PresenceFields, new: &PresenceFields) -> PresenceFields {
+    fn differs<T: PartialEq + Clone>(old: &Option<Option<T>>, new: &Option<Option<T>>) -> Option<Option<T>> {
+        let is_same = old.clone().flatten() == new.clone().flatten();
+        new.clone().filter(|_| !is_same)
+    }
+    PresenceFields {
+        cursor: differs(&old.cursor, &new.cursor),
+        selection: differs(&old.selection, &new.selection),
+        viewport: differs(&old.viewport, &new.viewport),
+        node_id: differs(&old.node_id, &new.node_id),
+        action: differs(&old.action, &new.action),
+        drag: differs(&old.drag, &new.drag),
+    }
+}
+
+/// Takes over the fields that are named.
+fn merge(state: &mut PresenceFields, new: &PresenceFields) {
+    fn take<T: Clone>(old: &mut Option<Option<T>>, new: &Option<Option<T>>) {
+        if new.is_some() {
+            old.clone_from(new);
+        }
+    }
+    take(&mut state.cursor, &new.cursor);
+    take(&mut state.selection, &new.selection);
+    take(&mut state.viewport, &new.viewport);
+    take(&mut state.node_id, &new.node_id);
+    take(&mut state.action, &new.action);
+    take(&mut state.drag, &new.drag);
+}
+
+#[cfg(test)]
+mod tests {
+    use glassbox_protocol::UserId;
+    use glassbox_protocol::entity::Position;
+
+    use super::*;
+
+    fn user() -> User {
+        User { id: UserId::random(), name: None, email: None }
+    }
+
+    fn cursor(x: f64) -> PresenceFields {
+        PresenceFields { cursor: Some(Some(Position { x, y: 0.0 })), ..PresenceFields::default() }
+    }
+
+    #[test]
+    fn only_the_newest_value_of_a_tick_is_told() {
+        let mut presence = Presence::default();
+        let session = SessionId::random();
+        presence.join(session, user(), ClientId::random());
+        assert_eq!(presence.take_for_members().joins.len(), 1);
+        presence.show(session, cursor(1.0));
+        presence.show(session, cursor(2.0));
+        let diff = presence.take_for_members();
+        assert_eq!(diff.updates, [PresenceUpdate { session_id: session, state: cursor(2.0) }]);
+        presence.show(session, cursor(2.0));
+        assert!(presence.take_for_members().is_empty(), "the same value is no news");
+    }
+
+    #[test]
+    fn a_blip_is_one_diff_and_keeps_what_was_shown() {
+        let mut presence = Presence::default();
+        let (who, client, now) = (user(), ClientId::random(), Instant::now());
+        let (before, after) = (SessionId::random(), SessionId::random());
+        presence.join(before, who.clone(), client);
+        presence.show(before, cursor(1.0));
+        presence.take_for_members();
+        presence.leave(before, Departure::Lost, now);
+        presence.expire(now + PRESENCE_GRACE / 2, None);
+        assert!(presence.take_for_members().is_empty());
+        presence.join(after, who, client);
+        let diff = presence.take_for_members();
+        assert_eq!((diff.leaves, diff.joins.len()), (vec![before], 1));
+        assert_eq!(diff.joins[0].state, cursor(1.0));
+    }
+
+    #[test]
+    fn a_lost_member_leaves_after_its_grace_and_a_dead_instances_members_with_it() {
+        let mut presence = Presence::default();
+        let (lost, remote, instance, now) = (SessionId::random(), SessionId::random(), Uuid::new_v4(), Instant::now());
+        presence.join(lost, user(), ClientId::random());
+        let there = PresentMember { session_id: remote, user: user(), state: PresenceFields::default() };
+        presence.hear(instance, Diff { joins: vec![there], ..Diff::default() });
+        presence.take_for_members();
+        presence.leave(lost, Departure::Lost, now);
+        presence.expire(now + PRESENCE_GRACE, Some(&[instance]));
+        assert_eq!(presence.take_for_members().leaves, [lost]);
+        presence.expire(now, Some(&[]));
+        assert_eq!(presence.take_for_members().leaves, [remote]);
+        assert_eq!(presence.take_for_instances().joins.len(), 0, "what others told is not told back");
+    }
+}

@@ -1,0 +1,248 @@
+//! The log reader: one task that reads the log for all rooms of the instance.
+//!
+//! It is woken by a commit of this instance, by a signal from another writer, and by a poll; all three only mean
+//! "look". What it hands to a room is checked: each row begins where the last one ended. Streams are projects, and the
+//! organizations of open projects, whose events only say that rights may have changed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::Message;
+use crate::config::POLL_INTERVAL;
+use crate::store::events::{self, LogRow};
+use crate::store::{Database, Failure};
+
+/// How long to wait before looking again at a room whose mailbox was full.
+const BUSY_ROOM_DELAY: Duration = Duration::from_millis(5);
+
+/// Asks the reader to follow a project from its present head on.
+pub struct Track {
+    /// The project.
+    pub project: ProjectId,
+    /// Its organization.
+    pub org: OrgId,
+    /// Where its rows go; when it is closed, the reader stops following.
+    pub mailbox: mpsc::WeakSender<Message>,
+    /// Told where the stretch begins.
+    pub reply: oneshot::Sender<(Epoch, Seq)>,
+}
+
+struct Project {
+    position: Seq,
+    mailbox: mpsc::WeakSender<Message>,
+    org: OrgId,
+}
+
+/// Reads the log for all rooms until told to stop.
+pub async fn run(database: Database, mut tracks: mpsc::Receiver<Track>, stop: CancellationToken) {
+    let mut reader = Reader { database, projects: HashMap::new(), orgs: HashMap::new(), epoch: None };
+    let commits = std::sync::Arc::clone(reader.database.commits());
+    let mut poll = interval(POLL_INTERVAL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_away = false;
+    loop {
+        let look = tokio::select! {
+            () = stop.cancelled() => return,
+            Some(track) = tracks.recv() => {
+                let mut new = vec![track];
+                while let Ok(more) = tracks.try_recv() {
+                    new.push(more);
+                }
+                reader.follow(new).await
+            }
+            heads = commits.reader.take() => {
+                let now = Instant::now();
+                reader.look_at(heads, now).await
+            }
+            () = commits.asked_for_everything() => reader.poll().await,
+            _ = poll.tick() => {
+                crate::metrics::poll();
+                reader.poll().await
+            }
+        };
+        match look {
+            Ok(()) if is_away => {
+                info!("reading the log again");
+                is_away = false;
+            }
+            Ok(()) => {}
+            // The poll tries again; what was missed is still in the log.
+            Err(error) if is_away => tracing::debug!(%error, "the log cannot be read"),
+            Err(error) if Failure::of(&error) == Failure::Defect => error!(%error, "read the log"),
+            Err(error) => {
+                warn!(%error, "the log cannot be read, trying again");
+                is_away = true;
+            }
+        }
+    }
+}
+
+struct Reader {
+    database: Database,
+    projects: HashMap<ProjectId, Project>,
+    orgs: HashMap<OrgId, Seq>,
+    epoch: Option<Epoch>,
+}
+
+impl Reader {
+    async fn follow(&mut self, tracks: Vec<Track>) -> sqlx::Result<()> {
+        let mut streams: Vec<Uuid> = tracks.iter().map(|t| t.project.0).collect();
+        streams.extend(tracks.iter().map(|t| t.org.0));
+        let epoch = match self.epoch {
+            Some(epoch) => epoch,
+            None => *self.epoch.insert(events::epoch(&self.database).await?),
+        };
+        let heads = events::heads(&self.database, &streams).await?;
+        let head_of = |stream: Uuid| heads.get(&stream).map_or(Seq::ZERO, |h| h.seq);
+        for track in tracks {
+            let position = head_of(track.project.0);
+            if track.reply.send((epoch, position)).is_ok() {
+                self.orgs.entry(track.org).or_insert_with(|| head_of(track.org.0));
+                let project = Project { position, mailbox: track.mailbox, org: track.org };
+                self.projects.insert(track.project, project);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at everything, whatever the signals said.
+    async fn poll(&mut self) -> sqlx::Result<()> {
+        self.projects.retain(|_, p| p.mailbox.upgrade().is_some_and(|m| !m.is_closed()));
+        let projects = &self.projects;
+        self.orgs.retain(|org, _| projects.values().any(|p| p.org == *org));
+        events::drain_pending(&self.database).await?;
+        if self.projects.is_empty() {
+            return Ok(());
+        }
+        let epoch = events::epoch(&self.database).await?;
+        if self.epoch != Some(epoch) {
+            warn!(%epoch, "the logs have a new life, every client starts over");
+            self.epoch = Some(epoch);
+            return self.restart_all(epoch).await;
+        }
+        let streams: Vec<Uuid> = self.projects.keys().map(|p| p.0).chain(self.orgs.keys().map(|o| o.0)).collect();
+        let heads = events::heads(&self.database, &streams).await?;
+        let now = Instant::now();
+        self.look_at(heads.into_iter().map(|(stream, head)| (stream, head.seq)).collect(), now).await
+    }
+
+    /// Reads what is new in streams whose heads are said to be further on.
+    async fn look_at(&mut self, heads: HashMap<Uuid, Seq>, noticed_at: Instant) -> sqlx::Result<()> {
+        let is_behind = |position: Seq, stream: Uuid| heads.get(&stream).is_some_and(|head| *head > position);
+        let mut behind: Vec<(Uuid, Seq)> = self
+            .projects
+            .iter()
+            .map(|(project, p)| (project.0, p.position))
+            .chain(self.orgs.iter().map(|(org, position)| (org.0, *position)))
+            .filter(|(stream, position)| is_behind(*position, *stream))
+            .collect();
+        while !behind.is_empty() {
+            let rows = events::after(&self.database, &behind).await?;
+            let mut by_stream: HashMap<Uuid, Vec<LogRow>> = HashMap::new();
+            for row in rows {
+                by_stream.entry(row.stream).or_default().push(row);
+            }
+            behind = Vec::new();
+            for (stream, rows) in by_stream {
+                let may_have_more = rows.len() >= usize::try_from(events::ROWS_MAX).unwrap_or(usize::MAX);
+                if let Some(position) = self.hand_over(stream, rows, noticed_at).await?
+                    && may_have_more
+                {
+                    behind.push((stream, position));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives rows to those who follow the stream; returns the new position, if it moved.
+    async fn hand_over(&mut self, stream: Uuid, rows: Vec<LogRow>, noticed_at: Instant) -> sqlx::Result<Option<Seq>> {
+        let Some(last) = rows.last().map(|r| r.seq) else { return Ok(None) };
+        if let Some(position) = self.orgs.get_mut(&OrgId(stream)) {
+            *position = last;
+            for project in self.projects.values().filter(|p| p.org.0 == stream) {
+                if let Some(mailbox) = project.mailbox.upgrade() {
+                    // Must arrive, but one busy room must not hold up the others.
+                    if let Err(mpsc::error::TrySendError::Full(message)) = mailbox.try_send(Message::RightsChanged) {
+                        tokio::spawn(async move { mailbox.send(message).await });
+                    }
+                }
+            }
+            return Ok(Some(last));
+        }
+        let Some(project) = self.projects.get_mut(&ProjectId(stream)) else { return Ok(None) };
+        let Some(mailbox) = project.mailbox.upgrade() else { return Ok(None) };
+        if !is_continuous(project.position, &rows) {
+            // Numbers are dense in the log itself: a gap means that a stretch has been dropped or lost.
+            error!(project.id = %stream, position = %project.position, next = ?rows.first().map(LogRow::start),
+                "the log has a gap, the room starts over");
+            let epoch = events::epoch(&self.database).await?;
+            project.position = last;
+            let _ = mailbox.send(Message::Restart { epoch, head: last }).await;
+            return Ok(Some(last));
+        }
+        match mailbox.try_send(Message::Events { rows, noticed_at }) {
+            Ok(()) => {
+                project.position = last;
+                Ok(Some(last))
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Ok(None),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                // One busy room must not hold up the others: come back for it.
+                let commits = std::sync::Arc::clone(self.database.commits());
+                tokio::spawn(async move {
+                    tokio::time::sleep(BUSY_ROOM_DELAY).await;
+                    commits.reader.note([(stream, last)]);
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    async fn restart_all(&mut self, epoch: Epoch) -> sqlx::Result<()> {
+        let streams: Vec<Uuid> = self.projects.keys().map(|p| p.0).chain(self.orgs.keys().map(|o| o.0)).collect();
+        let heads = events::heads(&self.database, &streams).await?;
+        for (org, position) in &mut self.orgs {
+            *position = heads.get(&org.0).map_or(Seq::ZERO, |h| h.seq);
+        }
+        for (id, project) in &mut self.projects {
+            project.position = heads.get(&id.0).map_or(Seq::ZERO, |h| h.seq);
+            if let Some(mailbox) = project.mailbox.upgrade() {
+                let _ = mailbox.send(Message::Restart { epoch, head: project.position }).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether rows follow a position and each other without a gap.
+fn is_continuous(position: Seq, rows: &[LogRow]) -> bool {
+    let mut at = position;
+    rows.iter().all(|row| {
+        let follows = row.start() == at;
+        at = row.seq;
+        follows
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_between_rows_is_noticed() {
+        let row =
+            |seq, count| LogRow { stream: Uuid::nil(), seq: Seq(seq), count, body: String::new(), at: String::new() };
+        assert!(is_continuous(Seq(4), &[row(5, 1), row(8, 3)]));
+        assert!(!is_continuous(Seq(4), &[row(6, 1)]));
+        assert!(!is_continuous(Seq(4), &[row(5, 1), row(8, 2)]));
+        assert!(!is_continuous(Seq(5), &[row(5, 1)]), "a repeat is no continuation either");
+    }
+}

@@ -1,0 +1,72 @@
+//! A session as rooms see it: who it is, where its frames go, and what they have to tell it.
+
+use std::sync::{Mutex, PoisonError};
+
+use glassbox_protocol::server::{UnsubscribedReason, User};
+use glassbox_protocol::{ClientId, ProjectId, SessionId};
+use tokio::sync::Notify;
+
+use super::outbound::Outbound;
+
+/// The shared side of a session.
+pub struct Peer {
+    /// Names the session.
+    pub session: SessionId,
+    /// The client behind it; kept over reconnects.
+    pub client: ClientId,
+    /// Who is calling.
+    pub user: User,
+    /// What waits for the client.
+    pub outbound: Outbound,
+    notices: Mutex<Vec<Notice>>,
+    has_notices: Notify,
+}
+
+/// What a room tells a session about its subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It is over.
+    Lost(ProjectId, UnsubscribedReason),
+    /// It has to take the whole state anew.
+    Restart(ProjectId),
+}
+
+impl Peer {
+    /// Makes the shared side of a session.
+    pub fn new(session: SessionId, client: ClientId, user: User, outbound_bytes_max: usize) -> Self {
+        Self {
+            session,
+            client,
+            user,
+            outbound: Outbound::new(outbound_bytes_max),
+            notices: Mutex::default(),
+            has_notices: Notify::new(),
+        }
+    }
+
+    /// A room has ended the subscription.
+    pub fn lose(&self, project: ProjectId, reason: UnsubscribedReason) {
+        self.notice(Notice::Lost(project, reason));
+    }
+
+    /// A room's log has a new life.
+    pub fn restart(&self, project: ProjectId) {
+        self.notice(Notice::Restart(project));
+    }
+
+    fn notice(&self, notice: Notice) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+        self.has_notices.notify_one();
+    }
+
+    /// Waits for notices and takes them. At most one per open channel and room waits at a time.
+    pub async fn notices(&self) -> Vec<Notice> {
+        loop {
+            let taken = std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner));
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.has_notices.notified().await;
+        }
+    }
+}

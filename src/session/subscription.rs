@@ -1,0 +1,192 @@
+//! How a session gets into a room: rights, then state or missed events, then live.
+//!
+//! The room is open before anything is read, so whatever is committed meanwhile is in its tail. The join reads until
+//! the tail reaches back to where it is, then asks the room to make it live. Everything goes through the session's
+//! queue in order: `subscribed`, `snapshot` or events, `synced`.
+
+use std::sync::Arc;
+
+use glassbox_protocol::client::From;
+use glassbox_protocol::server::{Reset, ResetReason, ServerFrame, Subscribed};
+use glassbox_protocol::{Epoch, Error, ErrorCode, OrgId, ProjectId, Seq, ServerMessage};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::outbound::Lane;
+use super::peer::Peer;
+use crate::app::App;
+use crate::auth::{self, rights::ProjectRight};
+use crate::room::event::Event;
+use crate::room::frame::Frame;
+use crate::room::{JoinOutcome, Member, Message, Room};
+use crate::store::{Failure, Tenant, events, members};
+
+/// Where a subscription starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Live from now.
+    Live,
+    /// With the whole state.
+    Snapshot,
+    /// After a position.
+    Resume(Epoch, Seq),
+    /// With the whole state, because the log has a new life under a running subscription.
+    Restart,
+}
+
+impl Start {
+    /// Reads the `from` of a `subscribe`.
+    pub fn new(from: Option<From>) -> Self {
+        match from {
+            None => Start::Live,
+            Some(From::Snapshot(_)) => Start::Snapshot,
+            Some(From::Resume { epoch, seq }) => Start::Resume(epoch, seq),
+        }
+    }
+}
+
+/// One text for a project that does not exist and one that the caller may not see.
+pub fn not_found() -> Error {
+    Error::new(ErrorCode::NotFound, "no such project")
+}
+
+/// What a database error means to a subscriber.
+pub fn unavailable(error: &sqlx::Error) -> Error {
+    if Failure::of(error) == Failure::Defect {
+        tracing::error!(%error, "subscribe");
+        return Error::new(ErrorCode::Internal, "the subscription failed");
+    }
+    Error::new(ErrorCode::Unavailable, "the database does not answer; try again")
+}
+
+/// Finds the project's organization.
+///
+/// # Errors
+/// `NOT_FOUND`, `UNAVAILABLE`.
+pub async fn locate(app: &App, project: ProjectId) -> Result<OrgId, Error> {
+    members::locate_project(&app.database, project).await.map_err(|e| unavailable(&e))?.ok_or_else(not_found)
+}
+
+/// Brings a session into a room.
+///
+/// # Errors
+/// `NOT_FOUND` when the caller may not see the project, `UNAVAILABLE` when the database is away.
+pub async fn join(app: &App, room: &Arc<Room>, peer: &Arc<Peer>, generation: u32, start: Start) -> Result<(), Error> {
+    let member = Member { peer: Arc::clone(peer), generation };
+    let mut rights_looks = room.rights_looks();
+    let (role, epoch, head) = standing(app, room, peer).await?;
+    let subscribed = Subscribed { channel: room.channel(), role, epoch, head: head.seq, generation };
+    if start != Start::Restart {
+        push(peer, room.project, ServerMessage::Subscribed(subscribed));
+    }
+
+    let mut position = match start {
+        Start::Live => head.seq,
+        Start::Snapshot => snapshot(app, room, peer, generation).await?,
+        Start::Restart => reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head.seq).await?,
+        Start::Resume(theirs, _) if theirs != epoch => {
+            reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head.seq).await?
+        }
+        Start::Resume(_, seq) if seq > head.seq || seq < Seq::ZERO => {
+            reset(app, room, peer, generation, ResetReason::AheadOfHead, epoch, head.seq).await?
+        }
+        Start::Resume(_, seq) if seq < head.floor => {
+            reset(app, room, peer, generation, ResetReason::BelowFloor, epoch, head.seq).await?
+        }
+        Start::Resume(_, seq) => seq,
+    };
+    loop {
+        // What the room has in memory it hands over itself.
+        if position < room.tail_start() {
+            position = catch_up(app, room, &member, position).await?;
+        }
+        let (reply, outcome) = oneshot::channel();
+        let ask = Message::Join { member: member.clone(), position, rights_looks, reply };
+        let closed = || Error::new(ErrorCode::Unavailable, "the room has closed; subscribe again");
+        room.tell(ask).await.map_err(|_| closed())?;
+        match outcome.await.map_err(|_| closed())? {
+            JoinOutcome::Live => return Ok(()),
+            JoinOutcome::Behind => {
+                rights_looks = room.rights_looks();
+                standing(app, room, peer).await?;
+                position = catch_up(app, room, &member, position).await?;
+            }
+            JoinOutcome::Refused => return Err(not_found()),
+        }
+    }
+}
+
+/// The caller's role and where the log stands, as of one moment.
+async fn standing(app: &App, room: &Room, peer: &Peer) -> Result<(String, Epoch, events::Head), Error> {
+    let user = peer.user.id;
+    let look = async {
+        let mut tx = app.database.begin(&Tenant::member(room.org, user)).await?;
+        let roles = auth::project_roles(&mut tx, room.project, &[user]).await?;
+        let (epoch, head) = events::standing(&mut tx, room.project).await?;
+        Ok((roles.get(&user).copied(), epoch, head))
+    };
+    let (role, epoch, head) = look.await.map_err(|e| unavailable(&e))?;
+    let role = role.filter(|r| r.may(ProjectRight::Read)).ok_or_else(not_found)?;
+    Ok((role.as_str().to_owned(), epoch, head))
+}
+
+async fn reset(
+    app: &App,
+    room: &Room,
+    peer: &Peer,
+    generation: u32,
+    reason: ResetReason,
+    epoch: Epoch,
+    head: Seq,
+) -> Result<Seq, Error> {
+    let reset = Reset { channel: room.channel(), generation, reason, epoch, head };
+    push(peer, room.project, ServerMessage::Reset(reset));
+    snapshot(app, room, peer, generation).await
+}
+
+async fn snapshot(app: &App, room: &Room, peer: &Peer, generation: u32) -> Result<Seq, Error> {
+    let parts = room
+        .snapshots()
+        .get(&app.database, room.org, room.project, room.tail_start())
+        .await
+        .map_err(|e| unavailable(&e))?;
+    for frame in parts.frames(generation) {
+        peer.outbound.has_room().await;
+        peer.outbound.push(&[frame], Lane::Durable, room.project);
+    }
+    Ok(parts.seq)
+}
+
+/// Sends what follows a position until nothing is left; returns the new position.
+async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq) -> Result<Seq, Error> {
+    let mut position = from;
+    loop {
+        let rows = events::after(&app.database, &[(room.project.0, position)]).await.map_err(|e| unavailable(&e))?;
+        if rows.is_empty() {
+            return Ok(position);
+        }
+        for row in rows {
+            if row.start() > position {
+                // Dropped from the log while we were reading it.
+                return Err(Error::new(ErrorCode::Unavailable, "the log moved on; subscribe again"));
+            }
+            let events = Event::split(room.project, &row).map_err(|error| {
+                warn!(project.id = %room.project, %error, "a row of the log cannot be read");
+                Error::new(ErrorCode::Internal, "the log cannot be read")
+            })?;
+            let peer = &member.peer;
+            let frames: Vec<Frame> = events
+                .iter()
+                .filter(|e| e.seq > position)
+                .map(|e| e.render(member.generation, peer.user.id, peer.client))
+                .collect();
+            peer.outbound.has_room().await;
+            peer.outbound.push(&frames, Lane::Durable, room.project);
+            position = row.seq;
+        }
+    }
+}
+
+fn push(peer: &Peer, project: ProjectId, message: ServerMessage) {
+    peer.outbound.push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, project);
+}

@@ -1,0 +1,156 @@
+//! The log, as the log reader and resuming sessions read it.
+
+use std::collections::HashMap;
+
+use glassbox_protocol::{Epoch, Seq};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::Database;
+
+/// What one transaction wrote to one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRow {
+    /// The stream.
+    pub stream: Uuid,
+    /// The number of the last event.
+    pub seq: Seq,
+    /// How many events there are.
+    pub count: i64,
+    /// One event per line: the public object and, behind a tab, what only its author may see.
+    pub body: String,
+    /// When it was written, RFC 3339.
+    pub at: String,
+}
+
+impl LogRow {
+    /// The position before the first event.
+    pub fn start(&self) -> Seq {
+        Seq(self.seq.0 - self.count)
+    }
+}
+
+/// Where a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The newest committed event.
+    pub seq: Seq,
+    /// Events up to this one are no longer kept.
+    pub floor: Seq,
+}
+
+/// Most rows of one stream that are read at once; the caller comes back for more.
+pub const ROWS_MAX: i64 = 256;
+
+/// Reads what follows the given positions, for all these streams in one round trip; at most [`ROWS_MAX`] rows each,
+/// in seq order within a stream.
+///
+/// # Errors
+/// The database is away.
+pub async fn after(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<Vec<LogRow>> {
+    let rows = sqlx::query(
+        "select e.stream_id, e.seq, e.n, e.body, realtime.time_text(e.at) as at
+        from unnest($1::uuid[], $2::bigint[]) p (stream_id, seq)
+        cross join lateral (
+            select l.stream_id, l.seq, l.n, l.body, l.at
+            from realtime.events l
+            where l.stream_id = p.stream_id
+                and l.seq > p.seq
+            order by l.seq
+            limit $3
+        ) e",
+    )
+    .bind(positions.iter().map(|(stream, _)| *stream).collect::<Vec<_>>())
+    .bind(positions.iter().map(|(_, seq)| seq.0).collect::<Vec<_>>())
+    .bind(ROWS_MAX)
+    .fetch_all(db.reader())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(LogRow {
+                stream: row.try_get("stream_id")?,
+                seq: Seq(row.try_get("seq")?),
+                count: i64::from(row.try_get::<i32, _>("n")?),
+                body: row.try_get("body")?,
+                at: row.try_get("at")?,
+            })
+        })
+        .collect()
+}
+
+/// The heads of streams; one that has no event yet is absent.
+///
+/// # Errors
+/// The database is away.
+pub async fn heads(db: &Database, streams: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Head>> {
+    let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+        "select stream_id, seq, floor
+        from realtime.heads
+        where stream_id = any($1)",
+    )
+    .bind(streams)
+    .fetch_all(db.reader())
+    .await?;
+    Ok(rows.into_iter().map(|(stream, seq, floor)| (stream, Head { seq: Seq(seq), floor: Seq(floor) })).collect())
+}
+
+/// Names the present life of all logs.
+///
+/// # Errors
+/// The database is away.
+pub async fn epoch(db: &Database) -> sqlx::Result<Epoch> {
+    sqlx::query_scalar("select realtime.epoch()").fetch_one(db.reader()).await.map(Epoch)
+}
+
+/// Numbers the events of writers above READ COMMITTED; returns how many streams had some.
+///
+/// # Errors
+/// The database is away.
+pub async fn drain_pending(db: &Database) -> sqlx::Result<i32> {
+    sqlx::query_scalar("select realtime.drain_pending()").fetch_one(db.untenanted()).await
+}
+
+/// Makes coming partitions of the log, drops old ones, and removes what nobody asks for any more. One instance at a
+/// time; the others return at once.
+///
+/// # Errors
+/// The database is away.
+pub async fn maintain(db: &Database) -> sqlx::Result<()> {
+    let mut tx = db.untenanted().begin().await?;
+    let is_ours: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtext('glassbox maintenance'))")
+        .fetch_one(&mut *tx)
+        .await?;
+    if is_ours {
+        sqlx::query("select realtime.rotate(), realtime.sweep()").execute(&mut *tx).await?;
+    }
+    tx.commit().await
+}
+
+/// A project's head, as the transaction sees it.
+///
+/// # Errors
+/// The database is away.
+pub async fn head(tx: &mut super::Tx, project: glassbox_protocol::ProjectId) -> sqlx::Result<Seq> {
+    let seq: Option<i64> = sqlx::query_scalar("select seq from realtime.heads where stream_id = $1")
+        .bind(project.0)
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(seq.map_or(Seq::ZERO, Seq))
+}
+
+/// Where a project's log stands: its life, its head, its floor.
+///
+/// # Errors
+/// The database is away.
+pub async fn standing(tx: &mut super::Tx, project: glassbox_protocol::ProjectId) -> sqlx::Result<(Epoch, Head)> {
+    let row = sqlx::query(
+        "select realtime.epoch() as epoch, coalesce(h.seq, 0) as seq, coalesce(h.floor, 0) as floor
+        from (select 1) one
+        left join realtime.heads h on h.stream_id = $1",
+    )
+    .bind(project.0)
+    .fetch_one(tx.conn())
+    .await?;
+    let head = Head { seq: Seq(row.try_get("seq")?), floor: Seq(row.try_get("floor")?) };
+    Ok((Epoch(row.try_get("epoch")?), head))
+}

@@ -1,0 +1,511 @@
+//! Nodes: what commands read and write.
+
+use std::collections::HashMap;
+
+use glassbox_protocol::entity::Position;
+use glassbox_protocol::{Fence, NodeId, OrgId, ProjectId, UserId};
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use sqlx::{FromRow, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Tx;
+
+/// The fields of a node that commands may change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// 1 to 500 characters.
+    pub title: String,
+    /// Markdown.
+    pub description: Option<String>,
+    /// A workflow state.
+    pub status: String,
+    /// The node that contains it.
+    pub parent: Option<NodeId>,
+    /// Who answers for an agent's node.
+    pub supervisor: Option<UserId>,
+    /// Free-form.
+    pub metadata: Map<String, Value>,
+    /// Where it is.
+    pub position: Position,
+}
+
+/// A node's row, locked for the rest of the transaction.
+#[derive(Clone, Debug)]
+pub struct LockedRow {
+    /// What commands may change.
+    pub content: Content,
+    /// Grows with content changes.
+    pub version: i32,
+    /// When it was deleted.
+    pub deleted_at: Option<OffsetDateTime>,
+}
+
+#[derive(FromRow)]
+struct Columns {
+    id: Uuid,
+    title: String,
+    description: Option<String>,
+    status: Option<String>,
+    parent_id: Option<Uuid>,
+    supervisor_user_id: Option<Uuid>,
+    metadata: Option<Json<Value>>,
+    position: Option<Json<Value>>,
+    version: Option<i32>,
+    deleted_at: Option<OffsetDateTime>,
+}
+
+impl From<Columns> for (NodeId, LockedRow) {
+    fn from(c: Columns) -> Self {
+        // Any SQL writer may store any JSON; what is not an object or a place counts as empty.
+        let metadata = match c.metadata {
+            Some(Json(Value::Object(map))) => map,
+            _ => Map::new(),
+        };
+        let position = c.position.and_then(|Json(p)| serde_json::from_value(p).ok()).unwrap_or_default();
+        let row = LockedRow {
+            content: Content {
+                title: c.title,
+                description: c.description,
+                status: c.status.unwrap_or_else(|| "draft".to_owned()),
+                parent: c.parent_id.map(NodeId),
+                supervisor: c.supervisor_user_id.map(UserId),
+                metadata,
+                position,
+            },
+            version: c.version.unwrap_or(1),
+            deleted_at: c.deleted_at,
+        };
+        (NodeId(c.id), row)
+    }
+}
+
+/// Locks nodes of a project in id order and reads them; ids that are not the project's are left out.
+///
+/// Conditional updates follow in a statement of their own: under READ COMMITTED an update that had to wait for a row
+/// sees that row anew but everything it joins, such as fences, as of its start.
+///
+/// # Errors
+/// The database is away, or somebody else holds a row for too long.
+pub async fn lock(tx: &mut Tx, project: ProjectId, nodes: &[NodeId]) -> sqlx::Result<HashMap<NodeId, LockedRow>> {
+    let ids: Vec<Uuid> = nodes.iter().map(|n| n.0).collect();
+    let rows: Vec<Columns> = sqlx::query_as(
+        "select
+            id, title, description, status, parent_id, supervisor_user_id,
+            metadata, position, version, deleted_at
+        from nodes
+        where project_id = $1
+            and id = any($2)
+        order by id
+        for update",
+    )
+    .bind(project.0)
+    .bind(ids)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// A content change of one node that its writer may only make with the lock or without anybody's.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The node.
+    pub node: NodeId,
+    /// All fields as they shall be.
+    pub content: Content,
+    /// Who writes.
+    pub user: UserId,
+    /// The proof of the lock.
+    pub fence: Option<Fence>,
+}
+
+/// Writes content, each node on condition that its lock allows it. Returns the versions of those that were written;
+/// the others were refused by their lock.
+///
+/// # Errors
+/// The database is away; a parent that does not exist or lies below the node.
+pub async fn write(tx: &mut Tx, writes: &[Write]) -> sqlx::Result<HashMap<NodeId, i32>> {
+    let rows = sqlx::query(
+        "update nodes n
+        set title = v.title,
+            description = v.description,
+            status = v.status,
+            parent_id = v.parent_id,
+            supervisor_user_id = v.supervisor_user_id,
+            metadata = v.metadata,
+            position = v.position
+        from unnest(
+            $1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::jsonb[], $8::jsonb[],
+            $9::uuid[], $10::bigint[]
+        ) v (id, title, description, status, parent_id, supervisor_user_id, metadata, position, user_id, fence)
+        where n.id = v.id
+            and case
+                -- Whoever names a fence must hold the lock that it belongs to, now.
+                when v.fence is not null then
+                    n.locked_by is not null
+                    and n.lock_expires_at > clock_timestamp()
+                    and exists (
+                        select 1
+                        from realtime.locks l
+                        where l.node_id = n.id
+                            and l.fence = v.fence
+                    )
+                when n.locked_by is null or n.lock_expires_at <= clock_timestamp() then true
+                -- A lock that belongs to a user, not to one of their clients, lets all of them pass.
+                else n.locked_by = v.user_id
+                    and exists (
+                        select 1
+                        from realtime.locks l
+                        where l.node_id = n.id
+                            and l.client_id is null
+                    )
+            end
+        returning n.id, n.version",
+    )
+    .bind(writes.iter().map(|w| w.node.0).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.content.title.as_str()).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.content.description.as_deref()).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.content.status.as_str()).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.content.parent.map(Uuid::from)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.content.supervisor.map(Uuid::from)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| Json(&w.content.metadata)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| Json(w.content.position)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.user.0).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.fence.map(|f| f.0)).collect::<Vec<_>>())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((NodeId(row.try_get("id")?), row.try_get::<Option<i32>, _>("version")?.unwrap_or(1))))
+        .collect()
+}
+
+/// Moves nodes; locks do not matter for that.
+///
+/// # Errors
+/// The database is away.
+pub async fn place(tx: &mut Tx, places: &[(NodeId, Position)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update nodes n
+        set position = v.position
+        from unnest($1::uuid[], $2::jsonb[]) v (id, position)
+        where n.id = v.id",
+    )
+    .bind(places.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
+    .bind(places.iter().map(|(_, p)| Json(*p)).collect::<Vec<_>>())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// A node that is about to be.
+#[derive(Clone, Debug)]
+pub struct NewNode {
+    /// Its id.
+    pub id: NodeId,
+    /// The tenant.
+    pub org: OrgId,
+    /// The project.
+    pub project: ProjectId,
+    /// Its fields.
+    pub content: Content,
+    /// `human` or `agent`.
+    pub author_type: &'static str,
+    /// Who makes it.
+    pub author: UserId,
+}
+
+/// Inserts nodes; returns those whose id was free.
+///
+/// # Errors
+/// The database is away.
+pub async fn insert(tx: &mut Tx, nodes: &[NewNode]) -> sqlx::Result<Vec<NodeId>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "insert into nodes (
+            id, org_id, project_id, parent_id, title, description, status,
+            author_type, author_user_id, supervisor_user_id, metadata, position
+        )
+        select *
+        from unnest(
+            $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[],
+            $8::text[], $9::uuid[], $10::uuid[], $11::jsonb[], $12::jsonb[]
+        )
+        on conflict (id) do nothing
+        returning id",
+    )
+    .bind(nodes.iter().map(|n| n.id.0).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.org.0).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.project.0).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.content.parent.map(Uuid::from)).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.content.title.as_str()).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.content.description.as_deref()).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.content.status.as_str()).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.author_type).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.author.0).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| n.content.supervisor.map(Uuid::from)).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| Json(&n.content.metadata)).collect::<Vec<_>>())
+    .bind(nodes.iter().map(|n| Json(n.content.position)).collect::<Vec<_>>())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(NodeId).collect())
+}
+
+/// A node as the wire shows it, for an error that carries the current state.
+///
+/// # Errors
+/// The database is away.
+pub async fn json(tx: &mut Tx, node: NodeId) -> sqlx::Result<Option<Value>> {
+    sqlx::query_scalar::<_, Json<Value>>(
+        "select realtime.node_json(n) || realtime.node_lists(n.id)
+        from nodes n
+        where n.id = $1",
+    )
+    .bind(node.0)
+    .fetch_optional(tx.conn())
+    .await
+    .map(|found| found.map(|Json(value)| value))
+}
+
+/// What of a node's content a version kept; absent where the stored snapshot lacks the key.
+#[derive(Clone, Debug)]
+pub struct VersionRow {
+    /// The number.
+    pub version: i32,
+    /// The node as of that version, as the wire shows it.
+    pub snapshot: Value,
+    /// Who made it.
+    pub changed_by: Option<UserId>,
+}
+
+/// A node's versions from one on, oldest first.
+///
+/// # Errors
+/// The database is away.
+pub async fn versions_from(tx: &mut Tx, node: NodeId, from: i32) -> sqlx::Result<Vec<VersionRow>> {
+    let rows = sqlx::query(
+        "select version, snapshot, changed_by
+        from node_versions
+        where node_id = $1
+            and version >= $2
+        order by version
+        limit 1000",
+    )
+    .bind(node.0)
+    .bind(from)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(VersionRow {
+                version: row.try_get("version")?,
+                snapshot: row.try_get::<Json<Value>, _>("snapshot")?.0,
+                changed_by: row.try_get::<Option<Uuid>, _>("changed_by")?.map(UserId),
+            })
+        })
+        .collect()
+}
+
+/// Where a parent would lead: the path from the node up to itself, if the parent lies below it.
+///
+/// # Errors
+/// The database is away.
+pub async fn parent_cycle(tx: &mut Tx, node: NodeId, parent: NodeId) -> sqlx::Result<Option<Vec<NodeId>>> {
+    let path: Option<Vec<Uuid>> = sqlx::query_scalar(
+        "with recursive up (id, path) as (
+            select $2::uuid, array[$2::uuid]
+            union all
+            select n.parent_id, up.path || n.parent_id
+            from up
+            join nodes n on n.id = up.id
+            where n.parent_id is not null
+                and up.id <> $1
+                and not n.parent_id = any(up.path)
+        )
+        select path
+        from up
+        where id = $1",
+    )
+    .bind(node.0)
+    .bind(parent.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(path.map(|path| path.into_iter().map(NodeId).collect()))
+}
+
+/// One node of a subtree.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch {
+    /// The node.
+    pub node: NodeId,
+    /// 0 for the root.
+    pub depth: i32,
+}
+
+/// Locks a node and what lies below it and is not deleted, in id order.
+///
+/// # Errors
+/// The database is away, or somebody else holds a row for too long.
+pub async fn lock_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx::Result<Vec<Branch>> {
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+        "with recursive down (id, depth) as (
+            select n.id, 0
+            from nodes n
+            where n.id = $2
+                and n.project_id = $1
+            union all
+            select n.id, down.depth + 1
+            from down
+            join nodes n on n.parent_id = down.id
+            where n.deleted_at is null
+                and n.project_id = $1
+        )
+        select n.id, down.depth
+        from down
+        join nodes n on n.id = down.id
+        order by n.id
+        for update of n",
+    )
+    .bind(project.0)
+    .bind(root.0)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(branches(rows))
+}
+
+/// Locks a deleted node and what the same delete took with it, in id order.
+///
+/// # Errors
+/// The database is away, or somebody else holds a row for too long.
+pub async fn lock_deleted_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx::Result<Vec<Branch>> {
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+        "with recursive down (id, depth, deleted_at) as (
+            select n.id, 0, n.deleted_at
+            from nodes n
+            where n.id = $2
+                and n.project_id = $1
+                and n.deleted_at is not null
+            union all
+            select n.id, down.depth + 1, n.deleted_at
+            from down
+            join nodes n on n.parent_id = down.id
+            where n.deleted_at = down.deleted_at
+                and n.project_id = $1
+        )
+        select n.id, down.depth
+        from down
+        join nodes n on n.id = down.id
+        order by n.id
+        for update of n",
+    )
+    .bind(project.0)
+    .bind(root.0)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(branches(rows))
+}
+
+fn branches(rows: Vec<(Uuid, i32)>) -> Vec<Branch> {
+    rows.into_iter().map(|(id, depth)| Branch { node: NodeId(id), depth }).collect()
+}
+
+/// Deletes nodes softly, ends their locks and cancels their executions. One moment for all of them, so that a restore
+/// finds what went together.
+///
+/// # Errors
+/// The database is away.
+pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = nodes.iter().map(|n| n.0).collect();
+    sqlx::query(
+        "update agent_executions
+        set status = 'cancelled', completed_at = clock_timestamp()
+        where node_id = any($1)
+            and status in ('pending', 'running', 'paused', 'awaiting_input')",
+    )
+    .bind(&ids)
+    .execute(tx.conn())
+    .await?;
+    sqlx::query(
+        "update nodes n
+        set deleted_at = t.moment, locked_by = null, locked_at = null, lock_expires_at = null
+        from (select clock_timestamp() as moment) t
+        where n.id = any($1)",
+    )
+    .bind(&ids)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Brings deleted nodes back. The root becomes a root of the canvas if its parent is still deleted.
+///
+/// # Errors
+/// The database is away.
+pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update nodes n
+        set deleted_at = null,
+            parent_id = case
+                when n.id = $1 and exists (
+                    select 1
+                    from nodes p
+                    where p.id = n.parent_id
+                        and p.deleted_at is not null
+                ) then null
+                else n.parent_id
+            end
+        where n.id = any($2)",
+    )
+    .bind(root.0)
+    .bind(nodes.iter().map(|n| n.0).collect::<Vec<_>>())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// The status that a new node of the project gets.
+///
+/// # Errors
+/// The database is away.
+pub async fn default_status(tx: &mut Tx, project: ProjectId) -> sqlx::Result<String> {
+    let status: Option<String> = sqlx::query_scalar(
+        "select settings ->> 'defaultNodeStatus'
+        from projects
+        where id = $1",
+    )
+    .bind(project.0)
+    .fetch_optional(tx.conn())
+    .await?
+    .flatten();
+    Ok(status.filter(|s| (1..=50).contains(&s.chars().count())).unwrap_or_else(|| "draft".to_owned()))
+}
+
+/// The states that the project's nodes must be in, if it enforces its workflow.
+///
+/// # Errors
+/// The database is away.
+pub async fn enforced_states(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Option<Vec<String>>> {
+    let states: Option<Json<Vec<String>>> = sqlx::query_scalar(
+        "select workflow_states
+        from projects
+        where id = $1
+            and settings -> 'enforceWorkflow' = 'true'::jsonb
+            and jsonb_typeof(workflow_states) = 'array'",
+    )
+    .bind(project.0)
+    .fetch_optional(tx.conn())
+    .await?
+    .flatten();
+    Ok(states.map(|Json(states)| states))
+}
+
+/// Whether a user belongs to the organization.
+///
+/// # Errors
+/// The database is away.
+pub async fn is_org_member(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from org_members where org_id = $1 and user_id = $2)")
+        .bind(org.0)
+        .bind(user.0)
+        .fetch_one(tx.conn())
+        .await
+}

@@ -1,0 +1,162 @@
+//! Organizations: the rows of `organizations`.
+
+use glassbox_protocol::{OrgId, UserId};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::Tx;
+use super::projects::time_text;
+use crate::auth::rights::OrgRole;
+
+/// Stands in the place of a stored secret.
+pub const HIDDEN: &str = "********";
+
+macro_rules! select_org {
+    () => {
+        concat!(
+            "select
+                o.id,
+                o.name,
+                o.slug,
+                realtime.object_or_empty(o.settings) as settings,
+                coalesce(o.event_sourcing_level, 'snapshot') as event_sourcing_level,",
+            time_text!("o.created_at"),
+            " as created_at,",
+            time_text!("o.updated_at"),
+            " as updated_at,
+                coalesce(m.role, 'member') as role
+            from org_members m
+            join organizations o on o.id = m.org_id "
+        )
+    };
+}
+
+/// An organization as the wire shows it.
+#[derive(Clone, Debug, FromRow, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Org {
+    id: Uuid,
+    name: String,
+    slug: String,
+    settings: Json<Value>,
+    event_sourcing_level: String,
+    created_at: String,
+    updated_at: String,
+    role: String,
+}
+
+impl Org {
+    /// Its id.
+    pub fn id(&self) -> OrgId {
+        OrgId(self.id)
+    }
+
+    /// Hides what its member must not see: secrets from everybody, all settings from guests.
+    fn for_member(mut self) -> Self {
+        match OrgRole::from_stored(&self.role) {
+            Some(OrgRole::Owner | OrgRole::Admin | OrgRole::Member) => hide_secrets(&mut self.settings),
+            Some(OrgRole::Guest) | None => self.settings.0 = Value::Object(serde_json::Map::new()),
+        }
+        self
+    }
+}
+
+fn hide_secrets(settings: &mut Value) {
+    if let Some(key) = settings.get_mut("selfHostedKey") {
+        *key = HIDDEN.into();
+    }
+    let models = settings.get_mut("models").and_then(Value::as_array_mut);
+    for key in models.into_iter().flatten().filter_map(|model| model.get_mut("apiKey")) {
+        *key = HIDDEN.into();
+    }
+}
+
+/// The organizations of a user, by name; at most `limit`. The context must be the user's.
+///
+/// # Errors
+/// The database is away.
+pub async fn of_user(tx: &mut Tx, user: UserId, limit: i64) -> sqlx::Result<Vec<Org>> {
+    let orgs: Vec<Org> = sqlx::query_as(concat!(
+        select_org!(),
+        "where m.user_id = $1
+        order by o.name, o.id
+        limit $2"
+    ))
+    .bind(user.0)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(orgs.into_iter().map(Org::for_member).collect())
+}
+
+/// An organization, if the user is a member of it.
+///
+/// # Errors
+/// The database is away.
+pub async fn seen_by(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<Option<Org>> {
+    let found: Option<Org> = sqlx::query_as(concat!(select_org!(), "where m.org_id = $1 and m.user_id = $2"))
+        .bind(org.0)
+        .bind(user.0)
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(found.map(Org::for_member))
+}
+
+/// Whether an error says that the slug is taken.
+pub fn is_taken_slug(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| e.constraint() == Some("organizations_slug_key"))
+}
+
+/// Makes an organization with its maker as owner. The context must be that of the new organization.
+///
+/// # Errors
+/// The database is away; the slug is taken ([`is_taken_slug`]); the maker is gone.
+pub async fn create(
+    tx: &mut Tx,
+    org: OrgId,
+    maker: UserId,
+    name: &str,
+    slug: &str,
+    settings: &Value,
+) -> sqlx::Result<()> {
+    sqlx::query("insert into organizations (id, name, slug, settings) values ($1, $2, $3, $4)")
+        .bind(org.0)
+        .bind(name)
+        .bind(slug)
+        .bind(settings)
+        .execute(tx.conn())
+        .await?;
+    sqlx::query("insert into org_members (org_id, user_id, role) values ($1, $2, 'owner')")
+        .bind(org.0)
+        .bind(maker.0)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn secrets_are_hidden_and_the_rest_is_kept() {
+        let mut settings = json!({
+            "selfHostedKey": "k",
+            "models": [{"name": "a", "apiKey": "s"}, {"name": "b"}, "odd"],
+            "other": [1]
+        });
+        hide_secrets(&mut settings);
+        assert_eq!(
+            settings,
+            json!({
+                "selfHostedKey": HIDDEN,
+                "models": [{"name": "a", "apiKey": HIDDEN}, {"name": "b"}, "odd"],
+                "other": [1]
+            })
+        );
+    }
+}
