@@ -88,12 +88,7 @@ pub async fn authenticate_ticket(app: &App, token: &str) -> Result<Identity, Aut
     }
     let person = store::users::by_id(&mut tx, claims.sub).await?.ok_or(AuthError::Invalid)?;
     tx.commit().await?;
-    Ok(Identity {
-        user: claims.sub,
-        name: person.name,
-        email: person.email,
-        expires_at: claims.session_exp,
-    })
+    Ok(Identity { user: claims.sub, name: person.name, email: person.email, expires_at: claims.session_exp })
 }
 
 async fn identity(app: &App, user: UserId, expires_at: i64) -> Result<Identity, AuthError> {
@@ -122,11 +117,7 @@ pub async fn project_roles(
 ///
 /// # Errors
 /// The database is away.
-pub async fn project_role(
-    tx: &mut Tx,
-    project: ProjectId,
-    user: UserId,
-) -> sqlx::Result<Option<ProjectRole>> {
+pub async fn project_role(tx: &mut Tx, project: ProjectId, user: UserId) -> sqlx::Result<Option<ProjectRole>> {
     Ok(project_roles(tx, project, &[user]).await?.remove(&user))
 }
 

@@ -1,1 +1,236 @@
-//! Work in progress.
+//! Every route of the server, and what all of them have in common.
+//!
+//! Handlers live in `http/`, one file per resource; they turn a request into calls of `store` and `auth` and the
+//! result into an answer. [`frame`] is around every request, so that no answer, whoever gives it, lacks a request id,
+//! CORS headers or a place in the metrics.
+
+pub mod auth;
+pub mod canvas;
+pub mod error;
+pub mod events;
+pub mod extract;
+pub mod health;
+pub mod orgs;
+pub mod page;
+pub mod projects;
+pub mod ws;
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures::FutureExt as _;
+use tower_http::compression::CompressionLayer;
+use uuid::Uuid;
+
+use crate::app::SharedApp;
+use crate::metrics;
+use error::{ApiError, REQUEST_ID};
+
+/// Largest body, bytes.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Largest document of a canvas import, bytes.
+const CANVAS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long reading a request and answering it may take together.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+/// The one route that waits for news before it answers.
+const EVENTS: &str = "/api/v1/projects/{projectId}/events";
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS");
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Origin, Content-Type, Accept, Authorization, X-Request-ID, Idempotency-Key, If-None-Match",
+);
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset");
+const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
+
+/// Every route that clients may use.
+pub fn router(app: SharedApp) -> Router {
+    let operation = Router::new()
+        .route("/", get(health::page))
+        .route("/health", get(health::health))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz));
+    let sockets = Router::new().route("/ws", get(ws::upgrade));
+    let tokens = Router::new()
+        .route("/api/v1/auth/dev-token", post(auth::dev_token))
+        .route("/api/v1/auth/ws-token", post(auth::ws_token));
+    let orgs = Router::new()
+        .route("/api/v1/orgs", get(orgs::list).post(orgs::create))
+        .route("/api/v1/orgs/{orgId}", get(orgs::get))
+        .route("/api/v1/orgs/{orgId}/projects", get(projects::list).post(projects::create));
+    let projects = Router::new()
+        .route("/api/v1/projects/{projectId}", get(projects::get))
+        .route("/api/v1/projects/{projectId}/snapshot", get(projects::snapshot))
+        .route(EVENTS, get(events::list))
+        .route(
+            "/api/v1/projects/{projectId}/canvas",
+            get(canvas::export).post(canvas::import).layer(DefaultBodyLimit::max(CANVAS_BYTES_MAX)),
+        );
+    Router::new()
+        .merge(operation)
+        .merge(sockets)
+        .merge(tokens)
+        .merge(orgs)
+        .merge(projects)
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(SharedApp::clone(&app), frame))
+        .with_state(app)
+}
+
+/// What operators read, for an address of its own that no client reaches.
+pub fn metrics_router(app: SharedApp) -> Router {
+    Router::new().route("/metrics", get(health::metrics)).with_state(app)
+}
+
+/// What happens around every request.
+async fn frame(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |matched| matched.as_str().to_owned());
+    let origin = request.headers().get(header::ORIGIN).cloned();
+
+    let mut response = if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        REQUEST_ID.scope(id.clone(), answer(request, next, deadline(&route))).await
+    };
+
+    let headers = response.headers_mut();
+    add_cors(headers, &app.allowed_origins, origin.as_ref(), method == Method::OPTIONS);
+    if path == "/api/v1" || path.starts_with("/api/v1/") {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+
+    let took = started.elapsed();
+    let status = response.status().as_u16();
+    metrics::http_request(&route, method_label(&method), status, took);
+    // The path and nothing behind it: a query may carry a ticket.
+    tracing::debug!(request.id = %id, %method, path, status, ?took, "answered");
+    response
+}
+
+/// Answers within the deadline, and also when a handler panics.
+async fn answer(request: Request, next: Next, deadline: Duration) -> Response {
+    let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(deadline, handler).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            tracing::error!(request.id = %error::request_id(), panic = ?text, "a handler panicked");
+            ApiError::internal().into_response()
+        }
+        Err(_) => {
+            tracing::warn!(request.id = %error::request_id(), "a request took longer than {deadline:?}");
+            ApiError::unavailable().into_response()
+        }
+    }
+}
+
+fn deadline(route: &str) -> Duration {
+    if route == EVENTS { ANSWER_DEADLINE + Duration::from_secs(events::WAIT_MAX_S) } else { ANSWER_DEADLINE }
+}
+
+/// Takes the caller's request id if it can stand in a log line, else makes one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(X_REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=128).contains(&id.len()))
+        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// Tells browsers which pages may read the answer. Caches must keep the answers to different origins apart, also
+/// when the origin is refused.
+fn add_cors(headers: &mut HeaderMap, allowed: &[String], origin: Option<&HeaderValue>, is_preflight: bool) {
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if allowed.iter().any(|allowed| allowed.trim() == "*") {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    } else if let Some(origin) =
+        origin.filter(|origin| allowed.iter().any(|allowed| allowed.trim().as_bytes() == origin.as_bytes()))
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    } else {
+        return;
+    }
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    if is_preflight {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
+    }
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            HeaderName::from_bytes(name.as_bytes()).expect("a name"),
+            HeaderValue::from_str(value).expect("a value"),
+        );
+        headers
+    }
+
+    #[test]
+    fn a_request_id_is_taken_only_if_it_is_harmless() {
+        assert_eq!(request_id(&headers("x-request-id", "a.B_9-")), "a.B_9-");
+        let long = "a".repeat(129);
+        for odd in ["", "a b", "a\"b", long.as_str()] {
+            assert_ne!(request_id(&headers("x-request-id", odd)), odd);
+        }
+    }
+
+    #[test]
+    fn only_a_listed_origin_may_read_the_answer() {
+        let allowed = ["http://a.example".to_owned(), " http://b.example ".to_owned()];
+        let answer = |origin: &'static str, allowed: &[String]| {
+            let mut headers = HeaderMap::new();
+            add_cors(&mut headers, allowed, Some(&HeaderValue::from_static(origin)), true);
+            assert_eq!(headers.get(header::VARY), Some(&HeaderValue::from_static("Origin")));
+            let text = |name| headers.get(name).map(|v: &HeaderValue| v.to_str().unwrap_or("").to_owned());
+            (text(header::ACCESS_CONTROL_ALLOW_ORIGIN), text(header::ACCESS_CONTROL_ALLOW_CREDENTIALS))
+        };
+        let yes = Some("true".to_owned());
+        assert_eq!(answer("http://b.example", &allowed), (Some("http://b.example".to_owned()), yes));
+        assert_eq!(answer("http://a.example:80", &allowed), (None, None));
+        assert_eq!(answer("http://a.example", &["*".to_owned()]), (Some("*".to_owned()), None));
+    }
+}

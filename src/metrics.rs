@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 const SESSIONS: &str = "glassbox_sessions";
 const ROOMS: &str = "glassbox_rooms";
@@ -23,8 +21,7 @@ const HTTP_REQUESTS: &str = "glassbox_http_requests_total";
 const HTTP_DURATION: &str = "glassbox_http_request_duration_seconds";
 
 /// Upper bounds of the latency histograms, s: fine where the targets lie (100 ms), coarse beyond.
-pub const LATENCY_BUCKETS: [f64; 13] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+pub const LATENCY_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Says what each number means; once, after the recorder is installed.
 pub fn describe() {
@@ -44,11 +41,7 @@ pub fn describe() {
     describe_counter!(LISTENER_RECONNECTS, "Times the listener lost its connection");
     describe_counter!(CLOSES, "Closed WebSockets, by close code");
     describe_counter!(HTTP_REQUESTS, "Answered requests, by route, method and status");
-    describe_histogram!(
-        HTTP_DURATION,
-        Unit::Seconds,
-        "From the head of a request to the head of its answer"
-    );
+    describe_histogram!(HTTP_DURATION, Unit::Seconds, "From the head of a request to the head of its answer");
 }
 
 /// Counts a session that opened (`1`) or ended (`-1`).

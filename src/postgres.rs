@@ -49,9 +49,7 @@ impl EmbeddedConfig {
     pub fn from_dirs(cache: Option<PathBuf>, data: Option<PathBuf>) -> Self {
         let is_root = rustix::process::geteuid().is_root();
         let or_default = |given: Option<PathBuf>, kind: &Place| {
-            given.unwrap_or_else(|| {
-                kind.default_dir(is_root, |name| std::env::var_os(name), std::env::home_dir())
-            })
+            given.unwrap_or_else(|| kind.default_dir(is_root, |name| std::env::var_os(name), std::env::home_dir()))
         };
         Self {
             cache_dir: or_default(cache, &place::CACHE),
@@ -80,20 +78,15 @@ impl EmbeddedPostgres {
     ///
     /// Errors: one line about what the machine lacks, or about data that this version cannot use.
     pub async fn start(config: &EmbeddedConfig) -> Result<Self> {
-        let cache_dir =
-            std::path::absolute(&config.cache_dir).context("find the cache directory")?;
+        let cache_dir = std::path::absolute(&config.cache_dir).context("find the cache directory")?;
         let programs = install::programs(&cache_dir).await?;
         let data_dir = std::path::absolute(&config.data_dir).context("find the data directory")?;
         account::create_dirs(&data_dir)?;
         let data_dir = data_dir.canonicalize().context("find the data directory")?;
 
         let starting = lock::exclusive(&data_dir.join("start.lock"), START_LOCK_DEADLINE).await?;
-        let users = lock::try_shared(&users_lock(&data_dir))?.ok_or_else(|| {
-            anyhow!(
-                "another program holds {} exclusively",
-                users_lock(&data_dir).display()
-            )
-        })?;
+        let users = lock::try_shared(&users_lock(&data_dir))?
+            .ok_or_else(|| anyhow!("another program holds {} exclusively", users_lock(&data_dir).display()))?;
         let cluster = Cluster::at(&data_dir)?;
         if cluster.account().is_some() {
             open_to_others(&data_dir)?;
@@ -109,12 +102,8 @@ impl EmbeddedPostgres {
             cluster.initialise(&programs, &passwords.postgres).await?;
             passwords
         };
-        let port = cluster
-            .ensure_running(&programs, &config.extra_settings)
-            .await?;
-        prepare_database(port, &passwords)
-            .await
-            .context("prepare the database")?;
+        let port = cluster.ensure_running(&programs, &config.extra_settings).await?;
+        prepare_database(port, &passwords).await.context("prepare the database")?;
         drop(starting);
 
         Ok(Self {
@@ -151,9 +140,7 @@ impl EmbeddedPostgres {
             // Someone has been starting or stopping it all this time: it is theirs now.
             return Ok(());
         };
-        if let Some(_alone) =
-            lock::exclusive_within(&users_lock(&self.data_dir), Duration::ZERO).await?
-        {
+        if let Some(_alone) = lock::exclusive_within(&users_lock(&self.data_dir), Duration::ZERO).await? {
             self.cluster.stop(&self.programs).await?;
         }
         Ok(())
@@ -164,16 +151,10 @@ impl EmbeddedPostgres {
 ///
 /// Errors: one line that says that it is not running, or that its passwords are not ours to read.
 pub fn running_url(config: &EmbeddedConfig) -> Result<String> {
-    let not_running = || {
-        anyhow!(
-            "the embedded PostgreSQL in {} is not running: `make run` starts it",
-            config.data_dir.display()
-        )
-    };
+    let not_running =
+        || anyhow!("the embedded PostgreSQL in {} is not running: `make run` starts it", config.data_dir.display());
     let data_dir = config.data_dir.canonicalize().map_err(|_| not_running())?;
-    let port = Cluster::at(&data_dir)?
-        .running_port()?
-        .ok_or_else(not_running)?;
+    let port = Cluster::at(&data_dir)?.running_port()?.ok_or_else(not_running)?;
     Passwords::read(&data_dir)?.admin_url(port)
 }
 
@@ -186,8 +167,7 @@ fn open_to_others(data_dir: &Path) -> Result<()> {
     let metadata = fs::metadata(data_dir).context("look at the data directory")?;
     if metadata.uid() == 0 && metadata.mode() & 0o001 == 0 {
         let mode = metadata.mode() & 0o7777 | 0o011;
-        fs::set_permissions(data_dir, fs::Permissions::from_mode(mode))
-            .context("open the data directory")?;
+        fs::set_permissions(data_dir, fs::Permissions::from_mode(mode)).context("open the data directory")?;
     }
     Ok(())
 }

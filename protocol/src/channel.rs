@@ -40,10 +40,7 @@ impl FromStr for Channel {
     fn from_str(text: &str) -> Result<Self, InvalidChannel> {
         let (kind, id) = text.split_once(':').ok_or(InvalidChannel)?;
         match kind {
-            "project" => id
-                .parse()
-                .map(Channel::Project)
-                .map_err(|_| InvalidChannel),
+            "project" => id.parse().map(Channel::Project).map_err(|_| InvalidChannel),
             _ => Err(InvalidChannel),
         }
     }

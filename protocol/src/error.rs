@@ -92,12 +92,7 @@ pub struct Error {
 impl Error {
     /// Makes an error without details; `temporary` follows from the code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            temporary: code.is_temporary(),
-            details: None,
-        }
+        Self { code, message: message.into(), temporary: code.is_temporary(), details: None }
     }
 
     /// Makes a `VALIDATION` error that names the field and the rule it breaks.

@@ -19,9 +19,7 @@ pub fn documents() -> [(&'static str, String); 3] {
 }
 
 fn schema_of<T: JsonSchema>() -> Schema {
-    SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<T>()
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()
 }
 
 fn text(schema: &Schema) -> String {

@@ -169,14 +169,8 @@ fn every_event_survives_a_round_trip() {
         ("txEnd", frames.iter().any(|f| f.tx_end)),
         ("no txEnd", frames.iter().any(|f| !f.tx_end)),
         ("requestId", frames.iter().any(|f| f.request_id.is_some())),
-        (
-            "no requestId",
-            frames.iter().any(|f| f.request_id.is_none()),
-        ),
-        (
-            "no generation",
-            frames.iter().any(|f| f.generation.is_none()),
-        ),
+        ("no requestId", frames.iter().any(|f| f.request_id.is_none())),
+        ("no generation", frames.iter().any(|f| f.generation.is_none())),
     ] {
         assert!(is_there, "golden/event has no file with {what}");
     }
@@ -189,8 +183,7 @@ fn unknown_fields_are_ignored_and_unknown_types_are_refused() {
         if let Some(payload) = value.get_mut("payload") {
             payload["surprise"] = Value::Bool(true);
         }
-        serde_json::from_value::<ClientFrame>(value.clone())
-            .unwrap_or_else(|e| panic!("{value}: {e}"));
+        serde_json::from_value::<ClientFrame>(value.clone()).unwrap_or_else(|e| panic!("{value}: {e}"));
         value["type"] = "surprise".into();
         assert!(serde_json::from_value::<ClientFrame>(value).is_err());
     }
@@ -201,11 +194,9 @@ fn round_trips<T: DeserializeOwned + Serialize>(directory: &str) -> Vec<T> {
         .into_iter()
         .map(|(name, value)| {
             // From text, as a socket does: the reader of text takes other ways through serde than that of values.
-            let frame: T =
-                serde_json::from_str(&value.to_string()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let frame: T = serde_json::from_str(&value.to_string()).unwrap_or_else(|e| panic!("{name}: {e}"));
             let text = serde_json::to_string(&frame).unwrap_or_else(|e| panic!("{name}: {e}"));
-            let written: Value =
-                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let written: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(written, value, "{name} is written back differently");
             frame
         })
@@ -214,24 +205,18 @@ fn round_trips<T: DeserializeOwned + Serialize>(directory: &str) -> Vec<T> {
 
 fn covers(kinds: &[&str], found: impl Iterator<Item = &'static str>) {
     let found: BTreeSet<&str> = found.collect();
-    let missing: Vec<&&str> = kinds
-        .iter()
-        .filter(|kind| !found.contains(**kind))
-        .collect();
+    let missing: Vec<&&str> = kinds.iter().filter(|kind| !found.contains(**kind)).collect();
     assert!(missing.is_empty(), "no golden file for {missing:?}");
 }
 
 fn files(directory: &str) -> Vec<(String, Value)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("golden")
-        .join(directory);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(directory);
     let mut files: Vec<_> = fs::read_dir(&path)
         .expect("the golden files are beside the crate")
         .map(|entry| {
             let path = entry.expect("a directory entry").path();
             let text = fs::read_to_string(&path).expect("a readable golden file");
-            let value =
-                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             (path.display().to_string(), value)
         })
         .collect();

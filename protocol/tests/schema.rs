@@ -38,18 +38,12 @@ fn golden_frames_are_valid_and_broken_ones_are_not() {
             let path = entry.expect("a directory entry").path();
             let text = fs::read_to_string(&path).expect("a readable golden file");
             let mut frame: Value = serde_json::from_str(&text).expect("a golden file is JSON");
-            let problems: Vec<String> = validator
-                .iter_errors(&frame)
-                .map(|e| format!("{}: {e}", e.instance_path()))
-                .collect();
+            let problems: Vec<String> =
+                validator.iter_errors(&frame).map(|e| format!("{}: {e}", e.instance_path())).collect();
             assert!(problems.is_empty(), "{}: {problems:#?}", path.display());
 
             frame["type"] = "surprise".into();
-            assert!(
-                !validator.is_valid(&frame),
-                "{} with another type",
-                path.display()
-            );
+            assert!(!validator.is_valid(&frame), "{} with another type", path.display());
         }
     }
 }

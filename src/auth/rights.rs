@@ -81,14 +81,10 @@ impl OrgRole {
         let is_admin = matches!(self, OrgRole::Owner | OrgRole::Admin);
         match right {
             OrgRight::Read | OrgRight::Search | OrgRight::ReadTemplates => true,
-            OrgRight::ReadMembers
-            | OrgRight::CreateProject
-            | OrgRight::UploadFile
-            | OrgRight::CreateTemplate => is_admin || self == OrgRole::Member,
-            OrgRight::Update
-            | OrgRight::ManageMembers
-            | OrgRight::ManageWorkers
-            | OrgRight::ReadAudit => is_admin,
+            OrgRight::ReadMembers | OrgRight::CreateProject | OrgRight::UploadFile | OrgRight::CreateTemplate => {
+                is_admin || self == OrgRole::Member
+            }
+            OrgRight::Update | OrgRight::ManageMembers | OrgRight::ManageWorkers | OrgRight::ReadAudit => is_admin,
             OrgRight::Delete => self == OrgRole::Owner,
         }
     }
@@ -199,8 +195,7 @@ mod tests {
             (ReadTemplates, "xxxx"),
         ];
         for (right, row) in table {
-            let actual: String =
-                OrgRole::ALL.iter().map(|role| if role.may(right) { 'x' } else { '.' }).collect();
+            let actual: String = OrgRole::ALL.iter().map(|role| if role.may(right) { 'x' } else { '.' }).collect();
             assert_eq!(actual, row, "{right:?}");
         }
     }
@@ -219,8 +214,7 @@ mod tests {
             (ManageMembers, "x.."),
         ];
         for (right, row) in table {
-            let actual: String =
-                ProjectRole::ALL.iter().map(|role| if role.may(right) { 'x' } else { '.' }).collect();
+            let actual: String = ProjectRole::ALL.iter().map(|role| if role.may(right) { 'x' } else { '.' }).collect();
             assert_eq!(actual, row, "{right:?}");
         }
     }

@@ -37,19 +37,13 @@ pub async fn dev_token(
     Ok(Issued {
         user,
         token: claims.sign(secrets),
-        expires_at: OffsetDateTime::from_unix_timestamp(claims.exp)
-            .map_err(|e| sqlx::Error::Encode(e.into()))?,
+        expires_at: OffsetDateTime::from_unix_timestamp(claims.exp).map_err(|e| sqlx::Error::Encode(e.into()))?,
     })
 }
 
 /// A UUID means the user with that id; any other text the user with that `cognito_sub`, or with `dev-` before it.
 /// Whoever is missing is made, from an invitation to the same email if there is one.
-async fn dev_user(
-    database: &Database,
-    asked_for: &str,
-    email: &str,
-    name: Option<&str>,
-) -> sqlx::Result<UserId> {
+async fn dev_user(database: &Database, asked_for: &str, email: &str, name: Option<&str>) -> sqlx::Result<UserId> {
     let id = asked_for.parse::<Uuid>().ok().map(UserId);
     if let Some(id) = id {
         let mut tx = database.begin(&Tenant::user(id)).await?;
@@ -91,10 +85,7 @@ async fn take_over(
     email: &str,
     name: Option<&str>,
 ) -> sqlx::Result<bool> {
-    let tenant = Tenant {
-        user: Some(invited.id()),
-        ..Tenant::signing_in(&format!("invited:{email}"))
-    };
+    let tenant = Tenant { user: Some(invited.id()), ..Tenant::signing_in(&format!("invited:{email}")) };
     let mut tx = database.begin(&tenant).await?;
     let is_taken = users::take_over(&mut tx, invited.id(), cognito_sub, name).await?;
     tx.commit().await?;

@@ -48,8 +48,8 @@ impl Kind {
             Kind::Dev => "glassbox token dev",
             Kind::Ticket => "glassbox token ticket",
         };
-        let mut mac = Hmac::<Sha256>::new_from_slice(secrets.secret.as_bytes())
-            .expect("HMAC takes a key of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(secrets.secret.as_bytes()).expect("HMAC takes a key of any length");
         mac.update(name.as_bytes());
         mac.finalize().into_bytes().into()
     }

@@ -30,18 +30,12 @@ pub(super) fn server_account(cluster: &Path) -> Result<Option<Account>> {
     if let Ok(metadata) = fs::metadata(cluster)
         && metadata.uid() != 0
     {
-        return Ok(Some(Account {
-            name: format!("uid {}", metadata.uid()),
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-        }));
+        return Ok(Some(Account { name: format!("uid {}", metadata.uid()), uid: metadata.uid(), gid: metadata.gid() }));
     }
     let passwd = fs::read_to_string("/etc/passwd").context("read /etc/passwd")?;
-    unprivileged_account(&passwd).map(Some).ok_or_else(|| {
-        anyhow!(
-            "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody` here"
-        )
-    })
+    unprivileged_account(&passwd)
+        .map(Some)
+        .ok_or_else(|| anyhow!("PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody` here"))
 }
 
 fn unprivileged_account(passwd: &str) -> Option<Account> {
@@ -53,11 +47,7 @@ fn unprivileged_account(passwd: &str) -> Option<Account> {
             }
             let uid = fields.nth(1)?.parse().ok()?;
             let gid = fields.next()?.parse().ok()?;
-            (uid != 0).then(|| Account {
-                name: name.to_owned(),
-                uid,
-                gid,
-            })
+            (uid != 0).then(|| Account { name: name.to_owned(), uid, gid })
         })
     })
 }
@@ -110,18 +100,11 @@ pub(super) fn write_private(path: &Path, text: &str) -> Result<()> {
 
 /// Creates a directory that only its owner enters.
 pub(super) fn private_dir(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("create {}", path.display()))
+    DirBuilder::new().mode(0o700).create(path).with_context(|| format!("create {}", path.display()))
 }
 
 /// Errors: the account may not enter a directory on the way to `path`; `setting` names the way out.
-pub(super) fn ensure_reachable(
-    path: &Path,
-    account: Option<&Account>,
-    setting: &str,
-) -> Result<()> {
+pub(super) fn ensure_reachable(path: &Path, account: Option<&Account>, setting: &str) -> Result<()> {
     let Some(account) = account else {
         return Ok(());
     };
@@ -170,15 +153,9 @@ pub(super) fn program(path: &Path, account: Option<&Account>) -> Command {
 
 /// Runs a program that [`program`] prepared to its end, and kills all of its process group after the deadline.
 pub(super) async fn finish(mut command: Command, deadline: Duration) -> Result<Output> {
-    let name = command
-        .as_std()
-        .get_program()
-        .to_string_lossy()
-        .into_owned();
+    let name = command.as_std().get_program().to_string_lossy().into_owned();
     let child = command.spawn().with_context(|| format!("run {name}"))?;
-    let group = child
-        .id()
-        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     match timeout(deadline, child.wait_with_output()).await {
         Ok(output) => output.with_context(|| format!("wait for {name}")),
         Err(_) => {
@@ -195,27 +172,20 @@ pub(super) async fn finish(mut command: Command, deadline: Duration) -> Result<O
 pub(super) fn complaint(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.is_empty() {
-        output.status.to_string()
-    } else {
-        line
-    }
+    if line.is_empty() { output.status.to_string() } else { line }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOBODY: &str = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+    const NOBODY: &str =
+        "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 
     #[test]
     fn the_postgres_account_is_preferred_to_nobody_and_root_is_never_taken() {
-        let both = format!(
-            "{NOBODY}postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash\n"
-        );
-        let found = |passwd: &str| {
-            unprivileged_account(passwd).map(|account| (account.name, account.uid, account.gid))
-        };
+        let both = format!("{NOBODY}postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash\n");
+        let found = |passwd: &str| unprivileged_account(passwd).map(|account| (account.name, account.uid, account.gid));
         assert_eq!(found(&both), Some(("postgres".to_owned(), 101, 104)));
         assert_eq!(found(NOBODY), Some(("nobody".to_owned(), 65534, 65534)));
         assert_eq!(found("postgres:x:0:0::/:/bin/sh\n"), None);
@@ -226,9 +196,7 @@ mod tests {
     async fn a_program_that_hangs_is_killed_at_the_deadline() {
         let mut command = program(Path::new("/bin/sh"), None);
         command.args(["-c", "sleep 60"]);
-        let error = finish(command, Duration::from_millis(50))
-            .await
-            .expect_err("it sleeps longer");
+        let error = finish(command, Duration::from_millis(50)).await.expect_err("it sleeps longer");
         assert!(error.to_string().contains("did not end within"), "{error}");
     }
 }

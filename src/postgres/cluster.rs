@@ -46,11 +46,7 @@ impl Cluster {
     pub(super) fn at(data_dir: &Path) -> Result<Self> {
         let directory = data_dir.join("postgres");
         let account = account::server_account(&directory)?;
-        Ok(Self {
-            data_dir: data_dir.to_owned(),
-            directory,
-            account,
-        })
+        Ok(Self { data_dir: data_dir.to_owned(), directory, account })
     }
 
     pub(super) fn account(&self) -> Option<&Account> {
@@ -87,8 +83,7 @@ impl Cluster {
         // C.UTF-8 sorts by code point on every machine; a libc without it has plain C.
         for locale in ["C.UTF-8", "C"] {
             if making.exists() {
-                fs::remove_dir_all(&making)
-                    .with_context(|| format!("remove {}", making.display()))?;
+                fs::remove_dir_all(&making).with_context(|| format!("remove {}", making.display()))?;
             }
             account::private_dir(&making)?;
             account::give(&making, account)?;
@@ -98,19 +93,11 @@ impl Cluster {
                 .arg(&making)
                 .arg("--pwfile")
                 .arg(&password_file)
-                .args([
-                    "--username=postgres",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--data-checksums",
-                ])
+                .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--data-checksums"])
                 .args(["--no-instructions", &format!("--locale={locale}")]);
             made = match account::finish(initdb, INITDB_DEADLINE).await {
                 Ok(output) if output.status.success() => Ok(()),
-                Ok(output) => Err(anyhow::anyhow!(
-                    "initdb failed: {}",
-                    account::complaint(&output)
-                )),
+                Ok(output) => Err(anyhow::anyhow!("initdb failed: {}", account::complaint(&output))),
                 Err(error) => Err(error),
             };
             if made.is_ok() {
@@ -121,10 +108,7 @@ impl Cluster {
         made?;
 
         let conf = making.join("postgresql.conf");
-        let mut conf = OpenOptions::new()
-            .append(true)
-            .open(&conf)
-            .context("open postgresql.conf")?;
+        let mut conf = OpenOptions::new().append(true).open(&conf).context("open postgresql.conf")?;
         conf.write_all(b"\n# Written at every start.\ninclude = 'glassbox.conf'\n")
             .and_then(|()| conf.sync_all())
             .context("write postgresql.conf")?;
@@ -134,11 +118,7 @@ impl Cluster {
     }
 
     /// Returns the port of the postmaster: of the running one, or of one that it starts.
-    pub(super) async fn ensure_running(
-        &self,
-        programs: &Path,
-        extra: &[(String, String)],
-    ) -> Result<u16> {
+    pub(super) async fn ensure_running(&self, programs: &Path, extra: &[(String, String)]) -> Result<u16> {
         let give_up = Instant::now() + READY_DEADLINE;
         loop {
             match postmaster::state(&self.directory)? {
@@ -159,10 +139,7 @@ impl Cluster {
                 }
             }
             if Instant::now() >= give_up {
-                bail!(
-                    "PostgreSQL was not ready within {READY_DEADLINE:?}: see {}",
-                    self.log_path().display()
-                );
+                bail!("PostgreSQL was not ready within {READY_DEADLINE:?}: see {}", self.log_path().display());
             }
             sleep(POLL).await;
         }
@@ -178,26 +155,15 @@ impl Cluster {
 
     /// Stops the postmaster: sessions are ended, everything committed is on disk.
     pub(super) async fn stop(&self, programs: &Path) -> Result<()> {
-        if matches!(
-            postmaster::state(&self.directory)?,
-            Postmaster::Absent | Postmaster::Stale
-        ) {
+        if matches!(postmaster::state(&self.directory)?, Postmaster::Absent | Postmaster::Stale) {
             return Ok(());
         }
         let mut pg_ctl = account::program(&programs.join("bin/pg_ctl"), self.account());
         pg_ctl
-            .args([
-                "stop",
-                "--silent",
-                "--wait",
-                "--mode=fast",
-                &format!("--timeout={PG_CTL_WAIT_S}"),
-            ])
+            .args(["stop", "--silent", "--wait", "--mode=fast", &format!("--timeout={PG_CTL_WAIT_S}")])
             .arg("--pgdata")
             .arg(&self.directory);
-        let output = account::finish(pg_ctl, PG_CTL_DEADLINE)
-            .await
-            .context("stop PostgreSQL")?;
+        let output = account::finish(pg_ctl, PG_CTL_DEADLINE).await.context("stop PostgreSQL")?;
         // It may have ended between our look and the signal: then pg_ctl complains about nothing.
         ensure!(
             output.status.success() || postmaster::state(&self.directory)? == Postmaster::Absent,
@@ -215,10 +181,7 @@ impl Cluster {
     fn remove_stale_pid_file(&self) -> Result<()> {
         let path = self.directory.join("postmaster.pid");
         let text = fs::read_to_string(&path).context("read postmaster.pid")?;
-        let pid = text
-            .lines()
-            .next()
-            .and_then(|line| line.trim().parse::<i32>().ok());
+        let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             return Ok(());
         }
@@ -226,11 +189,7 @@ impl Cluster {
         fs::remove_file(&path).context("remove the stale postmaster.pid")
     }
 
-    async fn launch(
-        &self,
-        programs: &Path,
-        extra: &[(String, String)],
-    ) -> Result<Result<(), StartFailure>> {
+    async fn launch(&self, programs: &Path, extra: &[(String, String)]) -> Result<Result<(), StartFailure>> {
         account::ensure_reachable(&self.directory, self.account(), "GLASSBOX_DATA_DIR")?;
         let port = self.choose_port()?;
         self.write_settings(port, extra)?;
@@ -238,42 +197,28 @@ impl Cluster {
 
         let mut pg_ctl = account::program(&programs.join("bin/pg_ctl"), self.account());
         pg_ctl
-            .args([
-                "start",
-                "--silent",
-                "--wait",
-                &format!("--timeout={PG_CTL_WAIT_S}"),
-            ])
+            .args(["start", "--silent", "--wait", &format!("--timeout={PG_CTL_WAIT_S}")])
             .arg("--pgdata")
             .arg(&self.directory)
             .arg("--log")
             .arg(self.log_path());
-        let output = account::finish(pg_ctl, PG_CTL_DEADLINE)
-            .await
-            .context("start PostgreSQL")?;
+        let output = account::finish(pg_ctl, PG_CTL_DEADLINE).await.context("start PostgreSQL")?;
         if output.status.success() {
             info!(port, log = %self.log_path().display(), "started PostgreSQL");
             return Ok(Ok(()));
         }
         // A long recovery, or the pg_ctl of a process that was killed in the middle of this: the caller looks again.
-        if matches!(
-            postmaster::state(&self.directory)?,
-            Postmaster::Starting | Postmaster::Ready { .. }
-        ) {
+        if matches!(postmaster::state(&self.directory)?, Postmaster::Starting | Postmaster::Ready { .. }) {
             return Ok(Ok(()));
         }
         let log = self.log_since(log_start)?;
-        Ok(Err(StartFailure::from_log(&log).unwrap_or_else(|| {
-            StartFailure::Other(account::complaint(&output))
-        })))
+        Ok(Err(StartFailure::from_log(&log).unwrap_or_else(|| StartFailure::Other(account::complaint(&output)))))
     }
 
     /// Keeps the port of the last run when nobody else took it since.
     fn choose_port(&self) -> Result<u16> {
         let path = self.data_dir.join("port");
-        let kept = fs::read_to_string(&path)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+        let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
         if let Some(port) = kept
             && is_free(port)
         {
@@ -283,8 +228,7 @@ impl Cluster {
             .map(|_| rand::rng().random_range(PORTS))
             .find(|port| is_free(*port))
             .with_context(|| format!("no free port found in {PORTS:?}"))?;
-        fs::write(&path, format!("{port}\n"))
-            .with_context(|| format!("write {}", path.display()))?;
+        fs::write(&path, format!("{port}\n")).with_context(|| format!("write {}", path.display()))?;
         Ok(port)
     }
 
@@ -323,8 +267,7 @@ impl Cluster {
     fn prepare_log(&self) -> Result<u64> {
         let path = self.log_path();
         if fs::metadata(&path).is_ok_and(|found| found.len() > LOG_BYTES_MAX) {
-            fs::rename(&path, path.with_added_extension("1"))
-                .context("move the old PostgreSQL log aside")?;
+            fs::rename(&path, path.with_added_extension("1")).context("move the old PostgreSQL log aside")?;
         }
         let log = OpenOptions::new()
             .create(true)
@@ -342,12 +285,9 @@ impl Cluster {
 
     fn log_since(&self, start: u64) -> Result<String> {
         let mut log = File::open(self.log_path()).context("open the PostgreSQL log")?;
-        log.seek(SeekFrom::Start(start))
-            .context("seek in the PostgreSQL log")?;
+        log.seek(SeekFrom::Start(start)).context("seek in the PostgreSQL log")?;
         let mut bytes = Vec::new();
-        log.take(64 * 1024)
-            .read_to_end(&mut bytes)
-            .context("read the PostgreSQL log")?;
+        log.take(64 * 1024).read_to_end(&mut bytes).context("read the PostgreSQL log")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -361,10 +301,7 @@ impl Cluster {
             if postmaster::serves(pid, &self.directory)
                 && let Some(target) = Pid::from_raw(pid)
             {
-                warn!(
-                    pid,
-                    "ending a PostgreSQL backend that outlived its postmaster"
-                );
+                warn!(pid, "ending a PostgreSQL backend that outlived its postmaster");
                 let _ = kill_process(target, Signal::QUIT);
             }
         }

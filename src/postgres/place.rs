@@ -32,11 +32,7 @@ impl Place {
         variable: impl Fn(&str) -> Option<OsString>,
         home: Option<PathBuf>,
     ) -> PathBuf {
-        let set = |name| {
-            variable(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(dir) = set(self.variable) {
             return dir;
         }
@@ -73,15 +69,7 @@ mod tests {
         check(true, &[("GLASSBOX_DATA_DIR", "/d")], "/d");
         check(false, &[], "/people/ada/.local/share/glassbox");
         check(false, &[("XDG_DATA_HOME", "/x")], "/x/glassbox");
-        check(
-            false,
-            &[("XDG_DATA_HOME", "relative")],
-            "/people/ada/.local/share/glassbox",
-        );
-        check(
-            false,
-            &[("GLASSBOX_DATA_DIR", ""), ("XDG_DATA_HOME", "/x")],
-            "/x/glassbox",
-        );
+        check(false, &[("XDG_DATA_HOME", "relative")], "/people/ada/.local/share/glassbox");
+        check(false, &[("GLASSBOX_DATA_DIR", ""), ("XDG_DATA_HOME", "/x")], "/x/glassbox");
     }
 }

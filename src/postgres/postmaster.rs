@@ -38,16 +38,10 @@ pub(super) fn state(directory: &Path) -> Result<Postmaster> {
     };
     let Some(file) = PidFile::parse(&text) else {
         // Half written by a postmaster that is just starting, or empty after a crash of the machine.
-        return Ok(
-            match text
-                .lines()
-                .next()
-                .and_then(|line| line.trim().parse().ok())
-            {
-                Some(pid) if serves(pid, directory) => Postmaster::Starting,
-                _ => Postmaster::Stale,
-            },
-        );
+        return Ok(match text.lines().next().and_then(|line| line.trim().parse().ok()) {
+            Some(pid) if serves(pid, directory) => Postmaster::Starting,
+            _ => Postmaster::Stale,
+        });
     };
     if !serves(file.pid, directory) {
         return Ok(Postmaster::Stale);
@@ -67,11 +61,7 @@ impl StartFailure {
         if log.contains("pre-existing shared memory block") {
             return Some(Self::Orphans);
         }
-        let said = log
-            .lines()
-            .rev()
-            .find_map(|line| line.split_once("FATAL:"))?
-            .1;
+        let said = log.lines().rev().find_map(|line| line.split_once("FATAL:"))?.1;
         Some(Self::Other(said.trim().to_owned()))
     }
 }
@@ -87,11 +77,7 @@ struct PidFile<'a> {
 impl<'a> PidFile<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        Some(Self {
-            pid: lines.first()?.parse().ok()?,
-            port: lines.get(3)?.parse().ok()?,
-            status: lines.get(7)?,
-        })
+        Some(Self { pid: lines.first()?.parse().ok()?, port: lines.get(3)?.parse().ok()?, status: lines.get(7)? })
     }
 }
 
@@ -99,8 +85,7 @@ impl<'a> PidFile<'a> {
 ///
 /// A zombie has no working directory any more, and a process that hides it belongs to someone who could not use ours.
 pub(super) fn serves(pid: i32, directory: &Path) -> bool {
-    let is_postgres = fs::read_to_string(format!("/proc/{pid}/comm"))
-        .is_ok_and(|name| name.trim_end() == "postgres");
+    let is_postgres = fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "postgres");
     is_postgres && fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|found| found == directory)
 }
 
@@ -111,39 +96,23 @@ mod tests {
     #[test]
     fn a_pid_file_tells_process_port_and_status() {
         let text = "4242\n/var/lib/glassbox/postgres\n1790000000\n21234\n/tmp/s\n127.0.0.1\n 5432001 7\nready   \n";
-        let expected = PidFile {
-            pid: 4242,
-            port: 21234,
-            status: "ready",
-        };
+        let expected = PidFile { pid: 4242, port: 21234, status: "ready" };
         assert_eq!(PidFile::parse(text), Some(expected));
-        for half in [
-            "",
-            "4242\n",
-            "4242\n/d\n1\n21234\n",
-            "x\n/d\n1\n2\n3\n4\n5\nready\n",
-        ] {
+        for half in ["", "4242\n", "4242\n/d\n1\n21234\n", "x\n/d\n1\n2\n3\n4\n5\nready\n"] {
             assert_eq!(PidFile::parse(half), None, "{half:?}");
         }
     }
 
     #[test]
     fn a_failed_start_is_understood_from_the_log() {
-        let check =
-            |log: &str, expected| assert_eq!(StartFailure::from_log(log), expected, "{log}");
+        let check = |log: &str, expected| assert_eq!(StartFailure::from_log(log), expected, "{log}");
         check(
             "LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use\n",
             Some(StartFailure::PortTaken),
         );
-        check(
-            "FATAL:  pre-existing shared memory block (key 1, ID 2) is still in use\n",
-            Some(StartFailure::Orphans),
-        );
+        check("FATAL:  pre-existing shared memory block (key 1, ID 2) is still in use\n", Some(StartFailure::Orphans));
         let why = "unrecognized configuration parameter \"nonsense\"".to_owned();
-        check(
-            &format!("LOG:  x\n2026 [1] @ FATAL:  {why}\nLOG:  y\n"),
-            Some(StartFailure::Other(why)),
-        );
+        check(&format!("LOG:  x\n2026 [1] @ FATAL:  {why}\nLOG:  y\n"), Some(StartFailure::Other(why)));
         check("LOG:  nothing to see\n", None);
     }
 

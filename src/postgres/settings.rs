@@ -23,11 +23,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Returns the text of `glassbox.conf`. The last line about a setting wins: the caller's over ours, and what we
 /// rely on over the caller's.
-pub(super) fn settings_file(
-    port: u16,
-    socket_dir: &Path,
-    extra: &[(String, String)],
-) -> Result<String> {
+pub(super) fn settings_file(port: u16, socket_dir: &Path, extra: &[(String, String)]) -> Result<String> {
     let port = port.to_string();
     let socket_dir = socket_dir.to_string_lossy();
     let fixed = [
@@ -36,22 +32,14 @@ pub(super) fn settings_file(
         ("unix_socket_directories", &socket_dir),
         ("unix_socket_permissions", "0700"),
     ];
-    let extra = extra
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let extra = extra.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let mut text = String::new();
     for (name, value) in SETTINGS.iter().copied().chain(extra).chain(fixed) {
         ensure!(
-            !name.is_empty()
-                && name
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.'),
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.'),
             "`{name}` is no name of a PostgreSQL setting"
         );
-        ensure!(
-            !value.contains(['\n', '\r', '\0']),
-            "the value of {name} has more than one line"
-        );
+        ensure!(!value.contains(['\n', '\r', '\0']), "the value of {name} has more than one line");
         let value = value.replace('\\', r"\\").replace('\'', "''");
         writeln!(text, "{name} = '{value}'").context("write a setting")?;
     }
@@ -90,18 +78,11 @@ mod tests {
     #[test]
     fn settings_are_quoted_and_cannot_replace_what_we_rely_on() {
         let extra = |name: &str, value: &str| [(name.to_owned(), value.to_owned())];
-        let text =
-            settings_file(21_000, Path::new("/s"), &extra("port", "1")).expect("a valid setting");
-        assert!(
-            text.rfind("port = '1'").expect("the caller's")
-                < text.rfind("port = '21000'").expect("ours")
-        );
-        let text = settings_file(1, Path::new("/s"), &extra("application_name", r"it's \n"))
-            .expect("a valid setting");
+        let text = settings_file(21_000, Path::new("/s"), &extra("port", "1")).expect("a valid setting");
+        assert!(text.rfind("port = '1'").expect("the caller's") < text.rfind("port = '21000'").expect("ours"));
+        let text = settings_file(1, Path::new("/s"), &extra("application_name", r"it's \n")).expect("a valid setting");
         assert!(text.contains(r"application_name = 'it''s \\n'"), "{text}");
-        settings_file(1, Path::new("/s"), &extra("a = 'b'\nfsync", "off"))
-            .expect_err("a name with a line break");
-        settings_file(1, Path::new("/s"), &extra("fsync", "on'\nport = '1"))
-            .expect_err("a value with a line break");
+        settings_file(1, Path::new("/s"), &extra("a = 'b'\nfsync", "off")).expect_err("a name with a line break");
+        settings_file(1, Path::new("/s"), &extra("fsync", "on'\nport = '1")).expect_err("a value with a line break");
     }
 }

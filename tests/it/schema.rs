@@ -38,22 +38,10 @@ async fn a_catalog_that_differs_is_told_apart_line_by_line() {
 
     let difference = difference(&database.superuser()).await;
 
-    assert!(
-        difference.contains("surplus: nodes: column surprise text null"),
-        "{difference}"
-    );
-    assert!(
-        difference.contains("missing: nodes: CREATE INDEX idx_nodes_status ON"),
-        "{difference}"
-    );
-    assert!(
-        difference.contains("missing: users: column settings jsonb null default '{}'"),
-        "{difference}"
-    );
-    assert!(
-        difference.contains("surplus: users: column settings jsonb null default '[]'"),
-        "{difference}"
-    );
+    assert!(difference.contains("surplus: nodes: column surprise text null"), "{difference}");
+    assert!(difference.contains("missing: nodes: CREATE INDEX idx_nodes_status ON"), "{difference}");
+    assert!(difference.contains("missing: users: column settings jsonb null default '{}'"), "{difference}");
+    assert!(difference.contains("surplus: users: column settings jsonb null default '[]'"), "{difference}");
 }
 
 #[tokio::test]
@@ -84,10 +72,7 @@ async fn every_table_and_every_column_is_commented() {
 #[tokio::test]
 async fn every_table_is_under_row_level_security_and_a_new_one_without_it_is_found() {
     let database = TestDatabase::create().await;
-    assert_eq!(
-        unprotected_tables(&database.superuser()).await,
-        Vec::<String>::new()
-    );
+    assert_eq!(unprotected_tables(&database.superuser()).await, Vec::<String>::new());
 
     run(
         &database.superuser(),
@@ -103,11 +88,7 @@ async fn every_table_is_under_row_level_security_and_a_new_one_without_it_is_fou
 
     assert_eq!(
         unprotected_tables(&database.superuser()).await,
-        [
-            "public.bare",
-            "public.not_forced",
-            "realtime.without_policy"
-        ]
+        ["public.bare", "public.not_forced", "realtime.without_policy"]
     );
 }
 
@@ -128,17 +109,8 @@ async fn the_migration_files_by_hand_make_what_the_migrator_makes() {
     let database = TestDatabase::create().await;
     let name = format!("by_hand_{}", Uuid::new_v4().simple());
     run(&database.superuser(), &format!("create database {name}")).await;
-    let options = database
-        .superuser()
-        .connect_options()
-        .as_ref()
-        .clone()
-        .database(&name);
-    let by_hand = PgPoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
-        .await
-        .expect("connect");
+    let options = database.superuser().connect_options().as_ref().clone().database(&name);
+    let by_hand = PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("connect");
 
     run_migration_files(&by_hand).await;
     run_migration_files(&by_hand).await;
@@ -154,11 +126,7 @@ async fn the_migration_files_by_hand_make_what_the_migrator_makes() {
     assert_same_facts(&migrated, &made_by_hand);
     assert_same_facts(&migrated, &everything(&by_hand).await);
     by_hand.close().await;
-    run(
-        &database.superuser(),
-        &format!("drop database {name} with (force)"),
-    )
-    .await;
+    run(&database.superuser(), &format!("drop database {name} with (force)")).await;
 }
 
 fn migrations() -> &'static Path {
@@ -176,10 +144,7 @@ async fn run_migration_files(superuser: &PgPool) {
     let mut by_hand = PgConnection::connect_with(&options).await.expect("connect");
     for file in files {
         let sql = std::fs::read_to_string(&file).expect("read a migration");
-        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql))
-            .execute(&mut by_hand)
-            .await
-        {
+        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut by_hand).await {
             panic!("{}: {error}", file.display());
         }
     }

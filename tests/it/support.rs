@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+pub mod client;
 pub mod database;
+pub mod mirror;
+pub mod proxy;
 
 /// How long anything may take in a test before it counts as not happening.
 pub const DEADLINE: Duration = Duration::from_secs(20);

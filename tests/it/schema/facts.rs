@@ -11,11 +11,7 @@ use super::tenants::execute;
 /// Lists what the fixture has and the catalog has not, and the other way round; empty when they agree.
 pub async fn difference(superuser: &PgPool) -> String {
     let schema = Schema::read();
-    let known: Vec<String> = schema
-        .added_triggers
-        .iter()
-        .map(|trigger| trigger.name.clone())
-        .collect();
+    let known: Vec<String> = schema.added_triggers.iter().map(|trigger| trigger.name.clone()).collect();
     let mut transaction = superuser.begin().await.expect("begin");
     sqlx::raw_sql(AssertSqlSafe(schema.statements()))
         .execute(&mut *transaction)
@@ -39,11 +35,10 @@ pub async fn difference(superuser: &PgPool) -> String {
 pub async fn everything(superuser: &PgPool) -> BTreeSet<String> {
     let mut transaction = superuser.begin().await.expect("begin");
     execute(&mut transaction, "set local search_path = pg_catalog").await;
-    let every_trigger: Vec<String> =
-        sqlx::query_scalar("select distinct tgname::text from pg_trigger")
-            .fetch_all(&mut *transaction)
-            .await
-            .expect("list triggers");
+    let every_trigger: Vec<String> = sqlx::query_scalar("select distinct tgname::text from pg_trigger")
+        .fetch_all(&mut *transaction)
+        .await
+        .expect("list triggers");
     let mut facts = BTreeSet::new();
     for schema in ["public", "realtime"] {
         let lines: Vec<String> = sqlx::query_scalar(FACTS)
@@ -88,12 +83,8 @@ pub fn assert_same_facts(expected: &BTreeSet<String>, found: &BTreeSet<String>) 
 }
 
 fn compare(expected: &BTreeSet<String>, found: &BTreeSet<String>) -> String {
-    let missing = expected
-        .difference(found)
-        .map(|fact| format!("missing: {fact}\n"));
-    let surplus = found
-        .difference(expected)
-        .map(|fact| format!("surplus: {fact}\n"));
+    let missing = expected.difference(found).map(|fact| format!("missing: {fact}\n"));
+    let surplus = found.difference(expected).map(|fact| format!("surplus: {fact}\n"));
     missing.chain(surplus).collect()
 }
 

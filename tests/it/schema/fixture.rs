@@ -14,30 +14,20 @@ pub struct Schema {
 impl Schema {
     /// Reads the fixture.
     pub fn read() -> Schema {
-        toml::from_str(include_str!("../fixtures/schema.toml"))
-            .expect("the fixture is the TOML that Schema describes")
+        toml::from_str(include_str!("../fixtures/schema.toml")).expect("the fixture is the TOML that Schema describes")
     }
 
     /// Writes the schema as statements that build it in the schema `expected`.
     pub fn statements(&self) -> String {
-        let mut sql =
-            "create schema expected; set local search_path = expected, public;\n".to_owned();
+        let mut sql = "create schema expected; set local search_path = expected, public;\n".to_owned();
         for table in &self.tables {
             let mut lines: Vec<String> = table.columns.iter().map(Column::definition).collect();
             lines.push("primary key (id)".to_owned());
             for columns in &table.unique {
-                let nulls = if table.unique_nulls.is_empty() {
-                    ""
-                } else {
-                    "nulls not distinct"
-                };
+                let nulls = if table.unique_nulls.is_empty() { "" } else { "nulls not distinct" };
                 lines.push(format!("unique {nulls} ({})", columns.join(", ")));
             }
-            for added in self
-                .added_unique
-                .iter()
-                .filter(|added| added.table == table.name)
-            {
+            for added in self.added_unique.iter().filter(|added| added.table == table.name) {
                 lines.push(format!("unique ({})", added.columns.join(", ")));
             }
             sql += &format!("create table {} ({});\n", table.name, lines.join(", "));
@@ -67,11 +57,7 @@ impl Schema {
             sql += &added.index.statement(&added.table);
         }
         for trigger in &self.added_triggers {
-            let when = trigger
-                .when
-                .as_ref()
-                .map(|when| format!("when ({when})"))
-                .unwrap_or_default();
+            let when = trigger.when.as_ref().map(|when| format!("when ({when})")).unwrap_or_default();
             sql += &format!(
                 "create trigger {} {} on {} for each row {when} execute function {};\n",
                 trigger.name, trigger.on, trigger.table, trigger.execute
@@ -106,11 +92,7 @@ struct Column {
 impl Column {
     fn definition(&self) -> String {
         let null = if self.nullable { "" } else { "not null" };
-        let default = self
-            .default
-            .as_ref()
-            .map(|default| format!("default {default}"))
-            .unwrap_or_default();
+        let default = self.default.as_ref().map(|default| format!("default {default}")).unwrap_or_default();
         format!("{} {} {null} {default}", self.name, self.r#type)
     }
 }
@@ -135,20 +117,9 @@ struct Index {
 
 impl Index {
     fn statement(&self, table: &str) -> String {
-        let with = self
-            .with
-            .as_ref()
-            .map(|with| format!("with ({with})"))
-            .unwrap_or_default();
-        let filter = self
-            .r#where
-            .as_ref()
-            .map(|filter| format!("where {filter}"))
-            .unwrap_or_default();
-        format!(
-            "create index {} on {table} using {} {} {with} {filter};\n",
-            self.name, self.method, self.on
-        )
+        let with = self.with.as_ref().map(|with| format!("with ({with})")).unwrap_or_default();
+        let filter = self.r#where.as_ref().map(|filter| format!("where {filter}")).unwrap_or_default();
+        format!("create index {} on {table} using {} {} {with} {filter};\n", self.name, self.method, self.on)
     }
 }
 

@@ -6,9 +6,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::fixture::Schema;
-use super::tenants::{
-    Refusal, begin_as, count, execute, ids, make_shared_templates, refusal, run, set, two_tenants,
-};
+use super::tenants::{Refusal, begin_as, count, execute, ids, make_shared_templates, refusal, run, set, two_tenants};
 use crate::support::database::TestDatabase;
 
 #[tokio::test]
@@ -23,17 +21,9 @@ async fn without_a_context_the_app_sees_no_row_of_any_table() {
     ] {
         let app = database.app();
         let mut transaction = app.begin().await.expect("begin");
-        sqlx::raw_sql(settings)
-            .execute(&mut *transaction)
-            .await
-            .expect("set an empty context");
+        sqlx::raw_sql(settings).execute(&mut *transaction).await.expect("set an empty context");
         for table in Schema::read().tables {
-            assert_eq!(
-                ids(&mut transaction, &table.name).await,
-                BTreeSet::new(),
-                "{}",
-                table.name
-            );
+            assert_eq!(ids(&mut transaction, &table.name).await, BTreeSet::new(), "{}", table.name);
         }
     }
 }
@@ -49,23 +39,10 @@ async fn a_tenant_sees_all_of_its_rows_and_no_others() {
         for table in Schema::read().tables {
             let seen = ids(&mut transaction, &table.name).await;
             let own = tenant.id(&table.name);
-            assert!(
-                seen.contains(&own),
-                "{}: its own row is missing",
-                table.name
-            );
-            assert!(
-                !seen.contains(&other.id(&table.name)),
-                "{}: the other's row is seen",
-                table.name
-            );
+            assert!(seen.contains(&own), "{}: its own row is missing", table.name);
+            assert!(!seen.contains(&other.id(&table.name)), "{}: the other's row is seen", table.name);
             let all: i64 = count(&database.superuser(), &table.name).await;
-            assert_eq!(
-                seen.len() as i64 * 2,
-                all,
-                "{}: each of two equal tenants sees half",
-                table.name
-            );
+            assert_eq!(seen.len() as i64 * 2, all, "{}: each of two equal tenants sees half", table.name);
         }
     }
 }
@@ -78,22 +55,11 @@ async fn a_tenant_changes_no_row_of_another() {
 
     for table in Schema::read().tables {
         for statement in [
-            format!(
-                "update {0} set id = id where id = '{1}'",
-                table.name,
-                b.id(&table.name)
-            ),
-            format!(
-                "delete from {0} where id = '{1}'",
-                table.name,
-                b.id(&table.name)
-            ),
+            format!("update {0} set id = id where id = '{1}'", table.name, b.id(&table.name)),
+            format!("delete from {0} where id = '{1}'", table.name, b.id(&table.name)),
         ] {
             let mut transaction = begin_as(&app, &a).await;
-            match sqlx::query(AssertSqlSafe(statement.clone()))
-                .execute(&mut *transaction)
-                .await
-            {
+            match sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *transaction).await {
                 Ok(done) => assert_eq!(done.rows_affected(), 0, "{statement}"),
                 Err(error) => assert_eq!(Refusal::of(error).code, "42501", "{statement}"),
             }
@@ -109,57 +75,23 @@ async fn a_tenant_adds_no_row_to_another() {
     let (org, user, project, node, second) = (b.org, a.user, b.project, b.node, b.second_node);
 
     for (code, statement) in [
-        (
-            "42501",
-            format!(
-                "insert into organizations (id, name, slug) values ('{}', 'x', 'x')",
-                Uuid::new_v4()
-            ),
-        ),
-        (
-            "42501",
-            "insert into users (cognito_sub, email) values ('somebody', 'x@example.org')"
-                .to_owned(),
-        ),
-        (
-            "42501",
-            format!("insert into org_members (org_id, user_id) values ('{org}', '{user}')"),
-        ),
-        (
-            "42501",
-            format!("insert into projects (org_id, name) values ('{org}', 'x')"),
-        ),
-        (
-            "23503",
-            format!(
-                "insert into project_members (project_id, user_id) values ('{project}', '{user}')"
-            ),
-        ),
+        ("42501", format!("insert into organizations (id, name, slug) values ('{}', 'x', 'x')", Uuid::new_v4())),
+        ("42501", "insert into users (cognito_sub, email) values ('somebody', 'x@example.org')".to_owned()),
+        ("42501", format!("insert into org_members (org_id, user_id) values ('{org}', '{user}')")),
+        ("42501", format!("insert into projects (org_id, name) values ('{org}', 'x')")),
+        ("23503", format!("insert into project_members (project_id, user_id) values ('{project}', '{user}')")),
         (
             "42501",
             format!(
                 "insert into nodes (org_id, project_id, title, author_type) values ('{org}', '{project}', 'x', 'human')"
             ),
         ),
-        (
-            "42501",
-            format!(
-                "insert into node_versions (node_id, version, snapshot) values ('{node}', 99, '{{}}')"
-            ),
-        ),
-        (
-            "42501",
-            format!("insert into node_inputs (node_id, input_type) values ('{node}', 'text')"),
-        ),
-        (
-            "42501",
-            format!("insert into node_outputs (node_id, output_type) values ('{node}', 'text')"),
-        ),
+        ("42501", format!("insert into node_versions (node_id, version, snapshot) values ('{node}', 99, '{{}}')")),
+        ("42501", format!("insert into node_inputs (node_id, input_type) values ('{node}', 'text')")),
+        ("42501", format!("insert into node_outputs (node_id, output_type) values ('{node}', 'text')")),
         (
             "23503",
-            format!(
-                "insert into node_dependencies (source_node_id, target_node_id) values ('{second}', '{node}')"
-            ),
+            format!("insert into node_dependencies (source_node_id, target_node_id) values ('{second}', '{node}')"),
         ),
         (
             "42501",
@@ -167,10 +99,7 @@ async fn a_tenant_adds_no_row_to_another() {
                 "insert into files (org_id, storage_key, storage_bucket, filename) values ('{org}', 'x', 'x', 'x')"
             ),
         ),
-        (
-            "42501",
-            format!("insert into agent_executions (node_id) values ('{second}')"),
-        ),
+        ("42501", format!("insert into agent_executions (node_id) values ('{second}')")),
         (
             "42501",
             format!(
@@ -178,77 +107,22 @@ async fn a_tenant_adds_no_row_to_another() {
                 b.id("agent_executions")
             ),
         ),
+        ("42501", format!("insert into templates (org_id, name, structure) values ('{org}', 'x', '{{}}')")),
+        ("42501", "insert into templates (org_id, name, structure) values (null, 'x', '{}')".to_owned()),
+        ("42501", format!("insert into audit_log (org_id, action, resource_type) values ('{org}', 'x', 'x')")),
         (
             "42501",
-            format!(
-                "insert into templates (org_id, name, structure) values ('{org}', 'x', '{{}}')"
-            ),
+            format!("insert into notifications (org_id, user_id, type, title) values ('{org}', '{user}', 'x', 'x')"),
         ),
-        (
-            "42501",
-            "insert into templates (org_id, name, structure) values (null, 'x', '{}')".to_owned(),
-        ),
-        (
-            "42501",
-            format!(
-                "insert into audit_log (org_id, action, resource_type) values ('{org}', 'x', 'x')"
-            ),
-        ),
-        (
-            "42501",
-            format!(
-                "insert into notifications (org_id, user_id, type, title) values ('{org}', '{user}', 'x', 'x')"
-            ),
-        ),
-        (
-            "23514",
-            format!(
-                "update projects set org_id = '{org}' where id = '{}'",
-                a.project
-            ),
-        ),
-        (
-            "23514",
-            format!(
-                "update nodes set org_id = '{org}', project_id = '{project}' where id = '{}'",
-                a.node
-            ),
-        ),
-        (
-            "23514",
-            format!(
-                "update files set org_id = '{org}' where id = '{}'",
-                a.id("files")
-            ),
-        ),
-        (
-            "23514",
-            format!(
-                "update node_inputs set node_id = '{node}' where id = '{}'",
-                a.id("node_inputs")
-            ),
-        ),
-        (
-            "42501",
-            format!(
-                "update templates set org_id = '{org}' where id = '{}'",
-                a.id("templates")
-            ),
-        ),
-        (
-            "42501",
-            format!(
-                "update agent_executions set node_id = '{node}' where id = '{}'",
-                a.id("agent_executions")
-            ),
-        ),
+        ("23514", format!("update projects set org_id = '{org}' where id = '{}'", a.project)),
+        ("23514", format!("update nodes set org_id = '{org}', project_id = '{project}' where id = '{}'", a.node)),
+        ("23514", format!("update files set org_id = '{org}' where id = '{}'", a.id("files"))),
+        ("23514", format!("update node_inputs set node_id = '{node}' where id = '{}'", a.id("node_inputs"))),
+        ("42501", format!("update templates set org_id = '{org}' where id = '{}'", a.id("templates"))),
+        ("42501", format!("update agent_executions set node_id = '{node}' where id = '{}'", a.id("agent_executions"))),
     ] {
         let mut transaction = begin_as(&app, &a).await;
-        assert_eq!(
-            refusal(&mut transaction, &statement).await.code,
-            code,
-            "{statement}"
-        );
+        assert_eq!(refusal(&mut transaction, &statement).await.code, code, "{statement}");
     }
 }
 
@@ -258,10 +132,7 @@ async fn a_user_sees_the_organizations_and_the_notifications_of_all_memberships(
     let [a, b] = two_tenants(&database).await;
     run(
         &database.superuser(),
-        &format!(
-            "insert into org_members (org_id, user_id) values ('{}', '{}')",
-            b.org, a.user
-        ),
+        &format!("insert into org_members (org_id, user_id) values ('{}', '{}')", b.org, a.user),
     )
     .await;
 
@@ -269,18 +140,9 @@ async fn a_user_sees_the_organizations_and_the_notifications_of_all_memberships(
     let mut transaction = app.begin().await.expect("begin");
     set(&mut transaction, "app.user_id", &a.user.to_string()).await;
 
-    assert_eq!(
-        ids(&mut transaction, "organizations").await,
-        BTreeSet::from([a.org, b.org])
-    );
-    assert_eq!(
-        ids(&mut transaction, "notifications").await,
-        BTreeSet::from([a.id("notifications")])
-    );
-    assert_eq!(
-        ids(&mut transaction, "users").await,
-        BTreeSet::from([a.user])
-    );
+    assert_eq!(ids(&mut transaction, "organizations").await, BTreeSet::from([a.org, b.org]));
+    assert_eq!(ids(&mut transaction, "notifications").await, BTreeSet::from([a.id("notifications")]));
+    assert_eq!(ids(&mut transaction, "users").await, BTreeSet::from([a.user]));
     assert_eq!(ids(&mut transaction, "nodes").await, BTreeSet::new());
 }
 
@@ -297,35 +159,18 @@ async fn a_sign_in_finds_makes_and_takes_over_its_own_user_only() {
 
     let mut transaction = app.begin().await.expect("begin");
     set(&mut transaction, "app.sign_in", "invited:new@example.org").await;
-    assert_eq!(
-        ids(&mut transaction, "users").await,
-        BTreeSet::from([invited])
-    );
+    assert_eq!(ids(&mut transaction, "users").await, BTreeSet::from([invited]));
     set(&mut transaction, "app.user_id", &invited.to_string()).await;
-    assert_eq!(
-        execute(
-            &mut transaction,
-            "update users set cognito_sub = 'the-new-one'"
-        )
-        .await,
-        1
-    );
+    assert_eq!(execute(&mut transaction, "update users set cognito_sub = 'the-new-one'").await, 1);
 
     set(&mut transaction, "app.user_id", "").await;
     set(&mut transaction, "app.sign_in", "another").await;
     assert_eq!(
-        execute(
-            &mut transaction,
-            "insert into users (cognito_sub, email) values ('another', 'x@example.org')"
-        )
-        .await,
+        execute(&mut transaction, "insert into users (cognito_sub, email) values ('another', 'x@example.org')").await,
         1
     );
     assert_eq!(ids(&mut transaction, "users").await.len(), 1);
-    assert_eq!(
-        refusal(&mut transaction, "delete from users").await.code,
-        "42501"
-    );
+    assert_eq!(refusal(&mut transaction, "delete from users").await.code, "42501");
 }
 
 #[tokio::test]
@@ -337,14 +182,8 @@ async fn system_and_public_templates_are_read_by_all_and_written_by_their_organi
     let app = database.app();
     let mut transaction = begin_as(&app, &b).await;
 
-    assert_eq!(
-        ids(&mut transaction, "templates").await,
-        BTreeSet::from([b.id("templates"), system, public])
-    );
-    assert_eq!(
-        execute(&mut transaction, "update templates set name = 'mine'").await,
-        1
-    );
+    assert_eq!(ids(&mut transaction, "templates").await, BTreeSet::from([b.id("templates"), system, public]));
+    assert_eq!(execute(&mut transaction, "update templates set name = 'mine'").await, 1);
     assert_eq!(execute(&mut transaction, "delete from templates").await, 1);
 }
 
@@ -366,11 +205,7 @@ async fn the_app_cannot_change_what_is_only_ever_added_to() {
         "alter table nodes disable row level security",
     ] {
         let mut transaction = begin_as(&app, &a).await;
-        assert_eq!(
-            refusal(&mut transaction, statement).await.code,
-            "42501",
-            "{statement}"
-        );
+        assert_eq!(refusal(&mut transaction, statement).await.code, "42501", "{statement}");
     }
 }
 
@@ -401,9 +236,7 @@ async fn a_worker_does_its_whole_job_without_a_context() {
             "insert into node_outputs (id, node_id, output_type, file_id, label, metadata) values ('{}', '{node}', 'text', '{file}', 'l', '{{}}')",
             Uuid::new_v4()
         ),
-        format!(
-            "update files set processing_status = 'complete', extracted_text = 'x' where id = '{file}'"
-        ),
+        format!("update files set processing_status = 'complete', extracted_text = 'x' where id = '{file}'"),
         format!(
             "update agent_executions set langgraph_checkpoint = '{{}}', total_tokens_in = 3 where id = '{execution}'"
         ),
@@ -411,31 +244,13 @@ async fn a_worker_does_its_whole_job_without_a_context() {
             "update agent_executions set status = 'complete', error_message = null, completed_at = now() where id = '{execution}'"
         ),
     ] {
-        let done = sqlx::query(AssertSqlSafe(statement.clone()))
-            .execute(&worker)
-            .await;
-        assert_eq!(
-            done.unwrap_or_else(|error| panic!("{statement}: {error}"))
-                .rows_affected(),
-            1,
-            "{statement}"
-        );
+        let done = sqlx::query(AssertSqlSafe(statement.clone())).execute(&worker).await;
+        assert_eq!(done.unwrap_or_else(|error| panic!("{statement}: {error}")).rows_affected(), 1, "{statement}");
     }
     let mut transaction = worker.begin().await.expect("begin");
-    for table in [
-        "organizations",
-        "projects",
-        "users",
-        "node_versions",
-        "nodes",
-        "files",
-        "agent_executions",
-    ] {
+    for table in ["organizations", "projects", "users", "node_versions", "nodes", "files", "agent_executions"] {
         let seen = ids(&mut transaction, table).await;
-        assert!(
-            seen.contains(&a.id(table)) && seen.contains(&b.id(table)),
-            "{table}"
-        );
+        assert!(seen.contains(&a.id(table)) && seen.contains(&b.id(table)), "{table}");
     }
     drop(transaction);
 
@@ -449,10 +264,6 @@ async fn a_worker_does_its_whole_job_without_a_context() {
         "create table realtime.mine (id uuid)",
     ] {
         let mut transaction = worker.begin().await.expect("begin");
-        assert_eq!(
-            refusal(&mut transaction, statement).await.code,
-            "42501",
-            "{statement}"
-        );
+        assert_eq!(refusal(&mut transaction, statement).await.code, "42501", "{statement}");
     }
 }

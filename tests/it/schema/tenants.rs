@@ -34,10 +34,7 @@ impl Tenant {
 
 pub async fn two_tenants(database: &TestDatabase) -> [Tenant; 2] {
     let superuser = database.superuser();
-    [
-        make_tenant(&superuser, "a").await,
-        make_tenant(&superuser, "b").await,
-    ]
+    [make_tenant(&superuser, "a").await, make_tenant(&superuser, "b").await]
 }
 
 async fn make_tenant(superuser: &PgPool, name: &str) -> Tenant {
@@ -70,14 +67,7 @@ async fn make_tenant(superuser: &PgPool, name: &str) -> Tenant {
         ),
     )
     .await;
-    Tenant {
-        org,
-        user,
-        project,
-        node,
-        second_node,
-        row,
-    }
+    Tenant { org, user, project, node, second_node, row }
 }
 
 /// Makes a system template and a public one of `owner`.
@@ -97,12 +87,7 @@ pub async fn make_shared_templates(database: &TestDatabase, owner: &Tenant) -> [
 
 pub async fn begin_as(app: &PgPool, tenant: &Tenant) -> Transaction<'static, Postgres> {
     let mut transaction = app.begin().await.expect("begin");
-    set(
-        &mut transaction,
-        "app.current_org_id",
-        &tenant.org.to_string(),
-    )
-    .await;
+    set(&mut transaction, "app.current_org_id", &tenant.org.to_string()).await;
     set(&mut transaction, "app.user_id", &tenant.user.to_string()).await;
     transaction
 }
@@ -117,19 +102,13 @@ pub async fn set(connection: &mut PgConnection, name: &str, value: &str) {
 }
 
 pub async fn run(pool: &PgPool, sql: &str) {
-    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(pool)
-        .await
-    {
+    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(pool).await {
         panic!("{sql}: {error}");
     }
 }
 
 pub async fn execute(connection: &mut PgConnection, statement: &str) -> u64 {
-    match sqlx::query(AssertSqlSafe(statement.to_owned()))
-        .execute(connection)
-        .await
-    {
+    match sqlx::query(AssertSqlSafe(statement.to_owned())).execute(connection).await {
         Ok(done) => done.rows_affected(),
         Err(error) => panic!("{statement}: {error}"),
     }
@@ -152,10 +131,7 @@ pub async fn count(pool: &PgPool, table: &str) -> i64 {
 
 /// Runs a statement that must be refused. Checks that wait for the end of the transaction are made at once.
 pub async fn refusal(connection: &mut PgConnection, statement: &str) -> Refusal {
-    match sqlx::query(AssertSqlSafe(statement.to_owned()))
-        .execute(connection)
-        .await
-    {
+    match sqlx::query(AssertSqlSafe(statement.to_owned())).execute(connection).await {
         Ok(_) => panic!("not refused: {statement}"),
         Err(error) => Refusal::of(error),
     }
@@ -177,9 +153,7 @@ pub struct Refusal {
 impl Refusal {
     /// Takes an error apart; anything but an answer of the database fails the test.
     pub fn of(error: sqlx::Error) -> Refusal {
-        let sqlx::Error::Database(error) = error else {
-            panic!("not an answer of the database: {error}")
-        };
+        let sqlx::Error::Database(error) = error else { panic!("not an answer of the database: {error}") };
         let error = error.downcast::<PgDatabaseError>();
         Refusal {
             code: error.code().to_owned(),

@@ -353,7 +353,7 @@ impl Client {
 
     fn report(&self, what: &dyn fmt::Display) -> String {
         let state = self.state();
-        let frames: Vec<String> = state.history.iter().rev().take(REPORT_FRAMES).map(|f| shortened(f)).collect();
+        let frames: Vec<String> = state.history.iter().rev().take(REPORT_FRAMES).map(shortened).collect();
         format!("client {}: {what}; the newest frames first:\n{}", self.id, frames.join("\n"))
     }
 

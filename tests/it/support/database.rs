@@ -17,8 +17,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use glassbox::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use glassbox::store::migrate;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -43,24 +45,18 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// Makes a database from the migrated template.
     pub async fn create() -> Self {
+        Self::create_on(cluster().await).await
+    }
+
+    async fn create_on(cluster: &'static Cluster) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let cluster = cluster().await;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
         cluster
-            .execute(format!(
-                "create database {name} template {}",
-                cluster.template
-            ))
+            .execute(format!("create database {name} template {}", cluster.template))
             .await
             .expect("make a test's database");
-        Self {
-            cluster,
-            name,
-            superuser: OnceLock::new(),
-            app: OnceLock::new(),
-            worker: OnceLock::new(),
-        }
+        Self { cluster, name, superuser: OnceLock::new(), app: OnceLock::new(), worker: OnceLock::new() }
     }
 
     /// The URL of the superuser, who also migrates.
@@ -75,23 +71,17 @@ impl TestDatabase {
 
     /// A pool of the superuser: a foreign writer, and eyes that row-level security does not cover.
     pub fn superuser(&self) -> PgPool {
-        self.superuser
-            .get_or_init(|| pool(&self.owner_url(), &[]))
-            .clone()
+        self.superuser.get_or_init(|| pool(&self.owner_url(), &[])).clone()
     }
 
     /// A pool of the server's login with the role `glassbox_app` in effect and no tenant set.
     pub fn app(&self) -> PgPool {
-        self.app
-            .get_or_init(|| pool(&self.server_url(), &[("role", "glassbox_app")]))
-            .clone()
+        self.app.get_or_init(|| pool(&self.server_url(), &[("role", "glassbox_app")])).clone()
     }
 
     /// A pool of an agent worker's login: a member of `glassbox_worker` and of nothing else.
     pub fn worker(&self) -> PgPool {
-        self.worker
-            .get_or_init(|| pool(&with_database(&self.cluster.worker, &self.name), &[]))
-            .clone()
+        self.worker.get_or_init(|| pool(&with_database(&self.cluster.worker, &self.name), &[])).clone()
     }
 }
 
@@ -99,6 +89,67 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         // The cleaner is gone only when the process is: the next start then drops the database.
         let _ = self.cluster.garbage.send(self.name.clone());
+    }
+}
+
+/// A PostgreSQL for one test that kills it, with a data directory of its own.
+pub struct OwnCluster {
+    config: EmbeddedConfig,
+    running: Option<EmbeddedPostgres>,
+    _directory: TempDir,
+}
+
+impl OwnCluster {
+    /// Starts it, with one migrated database.
+    pub async fn start() -> (Self, TestDatabase) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut config = EmbeddedConfig::from_dirs(None, Some(directory.path().join("cluster")));
+        config.extra_settings.push(("shared_buffers".to_owned(), "32MB".to_owned()));
+        let embedded = EmbeddedPostgres::start(&config).await.expect("a PostgreSQL of our own");
+        let superuser = embedded.admin_url().parse().expect("a URL");
+        let server = embedded.server_url().parse().expect("a URL");
+        let cluster = prepare(superuser, server, None).await.expect("a prepared PostgreSQL");
+        // It lives as long as the process: a test's database refers to it, and there are few of these.
+        let database = TestDatabase::create_on(Box::leak(Box::new(cluster))).await;
+        (Self { config, running: Some(embedded), _directory: directory }, database)
+    }
+
+    /// Kills the postmaster; its children notice and go.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Starts it again on its data and its port.
+    pub async fn start_again(&mut self) {
+        self.running = Some(EmbeddedPostgres::start(&self.config).await.expect("PostgreSQL after a crash"));
+    }
+
+    /// Stops it in order.
+    pub async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await.expect("stop a PostgreSQL of our own");
+        }
+    }
+
+    fn postmaster(&self) -> Option<Pid> {
+        let file = self.config.data_dir.join("postgres/postmaster.pid");
+        Pid::from_raw(std::fs::read_to_string(file).ok()?.lines().next()?.parse().ok()?)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.postmaster() {
+            // Gone already is fine too.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        // After a failure: the data goes with the directory, so PostgreSQL goes at once.
+        if self.running.is_some() {
+            self.signal(Signal::QUIT);
+        }
     }
 }
 
@@ -126,7 +177,7 @@ async fn cluster() -> &'static Cluster {
 }
 
 async fn start() -> anyhow::Result<Cluster> {
-    let (superuser, mut server, embedded) = match std::env::var("GLASSBOX_TEST_DATABASE_URL") {
+    let (superuser, server, embedded) = match std::env::var("GLASSBOX_TEST_DATABASE_URL") {
         Ok(url) => {
             let superuser: Url = url.parse().context("GLASSBOX_TEST_DATABASE_URL")?;
             let server = with_login(&superuser, SERVER_LOGIN)?;
@@ -136,46 +187,36 @@ async fn start() -> anyhow::Result<Cluster> {
             let config = EmbeddedConfig::from_dirs(None, Some(data_dir()));
             let embedded = EmbeddedPostgres::start(&config).await?;
             stop_at_exit(&config)?;
-            (
-                embedded.admin_url().parse()?,
-                embedded.server_url().parse()?,
-                Some(embedded),
-            )
+            (embedded.admin_url().parse()?, embedded.server_url().parse()?, Some(embedded))
         }
     };
+    prepare(superuser, server, embedded).await
+}
+
+/// Makes the logins and the template.
+async fn prepare(superuser: Url, server: Url, embedded: Option<EmbeddedPostgres>) -> anyhow::Result<Cluster> {
     let mut cluster = Cluster {
         worker: with_login(&superuser, WORKER_LOGIN)?,
         superuser,
         template: format!("test_{}_template", std::process::id()),
         garbage: mpsc::channel().0,
-        server: server.clone(),
+        server,
         _embedded: embedded,
     };
-    server.set_path(&cluster.template);
-
     let mut conn = cluster.connect().await?;
-    sqlx::query("select pg_advisory_lock($1)")
-        .bind(LOCK_KEY)
-        .execute(&mut conn)
-        .await?;
+    sqlx::query("select pg_advisory_lock($1)").bind(LOCK_KEY).execute(&mut conn).await?;
     drop_leftovers(&mut conn).await?;
-    make_login(&mut conn, server.username()).await?;
+    make_login(&mut conn, cluster.server.username()).await?;
     make_login(&mut conn, WORKER_LOGIN).await?;
     for statement in [
         format!("drop database if exists {} with (force)", cluster.template),
         format!("create database {}", cluster.template),
     ] {
-        sqlx::query(AssertSqlSafe(statement))
-            .execute(&mut conn)
-            .await?;
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut conn).await?;
     }
     let owner_url = with_database(&cluster.superuser, &cluster.template);
-    migrate::run(&owner_url, Some(server.username())).await?;
-    sqlx::query(AssertSqlSafe(format!(
-        "grant glassbox_worker to {WORKER_LOGIN}"
-    )))
-    .execute(&mut conn)
-    .await?;
+    migrate::run(&owner_url, Some(cluster.server.username())).await?;
+    sqlx::query(AssertSqlSafe(format!("grant glassbox_worker to {WORKER_LOGIN}"))).execute(&mut conn).await?;
     conn.close().await?;
     cluster.garbage = start_cleaner(cluster.superuser.clone());
     Ok(cluster)
@@ -188,9 +229,7 @@ impl Cluster {
 
     async fn execute(&self, statement: String) -> sqlx::Result<()> {
         let mut conn = self.connect().await?;
-        sqlx::query(AssertSqlSafe(statement))
-            .execute(&mut conn)
-            .await?;
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut conn).await?;
         conn.close().await
     }
 }
@@ -220,10 +259,7 @@ fn stop_at_exit(config: &EmbeddedConfig) -> anyhow::Result<()> {
         exec \"$2\" stop";
     let mut watchdog = Command::new("sh")
         .args(["-c", WATCH, "watchdog", &std::process::id().to_string()])
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/scripts/database.sh"
-        ))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/database.sh"))
         .env("GLASSBOX_DATA_DIR", &config.data_dir)
         // An interrupt at the terminal ends the tests, not what cleans up after them.
         .process_group(0)
@@ -239,31 +275,25 @@ fn stop_at_exit(config: &EmbeddedConfig) -> anyhow::Result<()> {
 
 /// Drops the databases of test processes that are gone.
 async fn drop_leftovers(conn: &mut PgConnection) -> sqlx::Result<()> {
-    let names: Vec<String> =
-        sqlx::query_scalar("select datname from pg_database where datname ~ '^test_[0-9]+_'")
-            .fetch_all(&mut *conn)
-            .await?;
+    let names: Vec<String> = sqlx::query_scalar("select datname from pg_database where datname ~ '^test_[0-9]+_'")
+        .fetch_all(&mut *conn)
+        .await?;
     for name in names {
         let pid = name.split('_').nth(1).and_then(|pid| pid.parse().ok());
-        let is_alive = pid
-            .and_then(rustix::process::Pid::from_raw)
-            .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+        let is_alive = pid.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid).is_ok());
         if !is_alive {
             let statement = format!("drop database if exists {name} with (force)");
-            sqlx::query(AssertSqlSafe(statement))
-                .execute(&mut *conn)
-                .await?;
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *conn).await?;
         }
     }
     Ok(())
 }
 
 async fn make_login(conn: &mut PgConnection, login: &str) -> sqlx::Result<()> {
-    let exists: bool =
-        sqlx::query_scalar("select exists (select 1 from pg_roles where rolname = $1)")
-            .bind(login)
-            .fetch_one(&mut *conn)
-            .await?;
+    let exists: bool = sqlx::query_scalar("select exists (select 1 from pg_roles where rolname = $1)")
+        .bind(login)
+        .fetch_one(&mut *conn)
+        .await?;
     if !exists {
         let statement = format!("create role {login} login password '{PASSWORD}'");
         sqlx::query(AssertSqlSafe(statement)).execute(conn).await?;
@@ -275,18 +305,14 @@ async fn make_login(conn: &mut PgConnection, login: &str) -> sqlx::Result<()> {
 fn start_cleaner(superuser: Url) -> mpsc::Sender<String> {
     let (sender, receiver) = mpsc::channel::<String>();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime for the cleaner");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime for the cleaner");
         for name in receiver {
             // What cannot be dropped now is dropped at the next start.
             let _ = runtime.block_on(async {
                 let mut conn = PgConnection::connect(superuser.as_str()).await?;
                 let statement = format!("drop database if exists {name} with (force)");
-                sqlx::query(AssertSqlSafe(statement))
-                    .execute(&mut conn)
-                    .await?;
+                sqlx::query(AssertSqlSafe(statement)).execute(&mut conn).await?;
                 conn.close().await
             });
         }

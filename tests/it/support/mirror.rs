@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hasher as _};
 
 use glassbox_protocol::client::NodeChanges;
 use glassbox_protocol::entity::{Actor, Dependency, Node};
