@@ -1,0 +1,125 @@
+//! A project as a JSON Canvas document.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use glassbox_protocol::{NodeId, ProjectId};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::error::{ApiError, ApiResult};
+use super::extract::{Body, Caller, PathId, Query, has_nul};
+use super::projects::{Access, open};
+use crate::app::SharedApp;
+use crate::auth::rights::ProjectRight;
+use crate::canvas::{self, Placement, Warning};
+use crate::store::{self, Origin, projects};
+
+/// Furthest that a document may be moved, canvas units.
+const MOVE_MAX: f64 = 1e9;
+
+/// `GET /api/v1/projects/{projectId}/canvas`
+pub async fn export(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(project): PathId<ProjectId>,
+) -> ApiResult<Response> {
+    let mut opened = open(&app, caller, project, ProjectRight::Read, Access::Snapshot).await?;
+    let name = projects::by_id(&mut opened.tx, project).await?.ok_or_else(ApiError::not_found)?.name;
+    let (nodes, edges) = store::canvas::read(&mut opened.tx, project).await?;
+    drop(opened);
+    let disposition = [(header::CONTENT_DISPOSITION, attachment(&name))];
+    Ok((disposition, Json(canvas::export(&nodes, &edges))).into_response())
+}
+
+/// Names the file for browsers of every age. Source: RFC 6266.
+fn attachment(project: &str) -> String {
+    let plain: String =
+        project.chars().map(|c| if c.is_ascii_alphanumeric() || " -_.".contains(c) { c } else { '_' }).collect();
+    let encoded: String = project
+        .bytes()
+        .map(|b| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(b).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect();
+    format!("attachment; filename=\"{plain}.canvas\"; filename*=UTF-8''{encoded}.canvas")
+}
+
+/// What an import made, or would make.
+#[derive(Serialize)]
+pub struct Imported {
+    nodes: usize,
+    dependencies: usize,
+    ids: BTreeMap<String, NodeId>,
+    warnings: Vec<Warning>,
+}
+
+/// `POST /api/v1/projects/{projectId}/canvas`
+pub async fn import(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(project): PathId<ProjectId>,
+    query: Query,
+    Body(document): Body<Map<String, Value>>,
+) -> ApiResult<(StatusCode, Json<Imported>)> {
+    let parent = query.id::<NodeId>("parentId")?;
+    let (dx, dy) = (distance(&query, "dx")?, distance(&query, "dy")?);
+    let is_dry_run = query.flag("dryRun")?;
+    let document = Value::Object(document);
+    if has_nul(&document) {
+        return Err(ApiError::field("body", "must not contain the character NUL"));
+    }
+    let Value::Object(document) = document else { return Err(ApiError::internal()) };
+
+    let mut opened = open(&app, caller, project, ProjectRight::NodeWrite, Access::Current).await?;
+    if let Some(parent) = parent
+        && !store::canvas::has_node(&mut opened.tx, project, parent).await?
+    {
+        return Err(ApiError::field("parentId", "refers to something that does not exist"));
+    }
+    let first_z = store::canvas::next_z(&mut opened.tx, project).await?;
+    let import = canvas::import(document, &Placement { parent, dx, dy, first_z })
+        .map_err(|refusal| ApiError::field(&refusal.field, refusal.reason))?;
+    let answer = Imported {
+        nodes: import.nodes.len(),
+        dependencies: import.edges.len(),
+        ids: if is_dry_run {
+            BTreeMap::new()
+        } else {
+            import.nodes.iter().map(|node| (node.canvas_id.clone(), node.id)).collect()
+        },
+        warnings: import.warnings.clone(),
+    };
+    if is_dry_run {
+        return Ok((StatusCode::OK, Json(answer)));
+    }
+    opened.tx.set_origin(&Origin::user(caller.user), &[]).await?;
+    store::canvas::insert(&mut opened.tx, opened.org, project, caller.user, &import).await?;
+    opened.tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+fn distance(query: &Query, name: &str) -> ApiResult<f64> {
+    let distance = query.number(name)?.unwrap_or_default();
+    if distance.abs() > MOVE_MAX {
+        return Err(ApiError::field(name, "is too far"));
+    }
+    Ok(distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_breaks_no_header() {
+        assert_eq!(
+            attachment("a \"b\"\r\né"),
+            "attachment; filename=\"a _b____.canvas\"; filename*=UTF-8''a%20%22b%22%0D%0A%C3%A9.canvas"
+        );
+    }
+}

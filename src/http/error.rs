@@ -1,0 +1,186 @@
+//! The one shape of an error answer, and the one place that turns errors into statuses.
+//!
+//! Nothing of a database error ever leaves this file but its sort: the rest goes to the log, under the request id
+//! that the answer names.
+
+use axum::Json;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::auth::AuthError;
+use crate::store::Failure;
+
+tokio::task_local! {
+    /// The id of the request under way; set for the whole of it, so that every answer and log line can name it.
+    pub(super) static REQUEST_ID: String;
+}
+
+/// The id of the request under way, for the log.
+pub fn request_id() -> String {
+    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// What a refused request is answered.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Map<String, Value>,
+    retry_after_s: Option<u32>,
+}
+
+/// The result of a handler.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: Map::new(), retry_after_s: None }
+    }
+
+    /// A field that breaks a rule.
+    pub fn field(field: &str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", format!("{field}: {reason}"))
+            .with("field", field)
+            .with("reason", reason)
+    }
+
+    /// A request that cannot be read.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+    }
+
+    /// No credentials.
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "sign in first")
+    }
+
+    /// Credentials that do not verify.
+    pub fn invalid_token(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "INVALID_TOKEN", message)
+    }
+
+    /// The caller may see the thing but not do this.
+    pub fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", "you may not do this")
+    }
+
+    /// It does not exist, or the caller may not know that it does: the same words for both.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "not found")
+    }
+
+    /// The path knows other methods.
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this path does not know the method")
+    }
+
+    /// A body over the route's limit.
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "the body is too large")
+    }
+
+    /// Something like it is there already.
+    pub fn conflict(message: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "CONFLICT", message)
+    }
+
+    /// The event feed cannot continue from the given position.
+    pub fn reset_required(reason: &'static str) -> Self {
+        Self::new(StatusCode::GONE, "RESET_REQUIRED", "the feed cannot continue from here: take a fresh snapshot")
+            .with("reason", reason)
+    }
+
+    /// The database is away or the instance drains.
+    pub fn unavailable() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the server cannot answer now: try again").after(1)
+    }
+
+    /// A defect; what it was stands in the log under the request id.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something went wrong on the server")
+    }
+
+    /// Adds a detail.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(mut self) -> Response {
+        self.details.insert("requestId".to_owned(), request_id().into());
+        let body = json!({
+            "error": self.message,
+            "message": self.message,
+            "code": self.code,
+            "details": self.details,
+        });
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        let request = request_id();
+        let sqlstate = error.as_database_error().and_then(|e| e.code()).map(|c| c.into_owned());
+        match (Failure::of(&error), sqlstate.as_deref()) {
+            (Failure::Unavailable, _) => {
+                tracing::warn!(request.id = %request, ?error, "the database is away");
+                Self::unavailable()
+            }
+            (Failure::Busy, _) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "PROJECT_BUSY",
+                "somebody else holds what is needed: try again",
+            )
+            .after(1),
+            (Failure::Refused, Some("23505")) => Self::conflict("it exists already"),
+            (Failure::Refused, Some("23503")) => Self::bad_request("refers to something that does not exist"),
+            // A value that PostgreSQL cannot take is bad input that no rule of ours caught.
+            (Failure::Refused, _) => Self::bad_request("a value breaks a rule"),
+            (Failure::Defect, Some(code)) if code.starts_with("22") => Self::bad_request("a value is out of range"),
+            (Failure::Defect, _) => {
+                tracing::error!(request.id = %request, ?error, "a request failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Invalid => Self::invalid_token("the token is not valid"),
+            AuthError::Expired => Self::invalid_token("the token has expired"),
+            AuthError::Unavailable(e) => e.into(),
+        }
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::too_large()
+        } else {
+            Self::bad_request("the body cannot be read")
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What a handler takes from a request: the caller, ids, the query and the body, each with the one error shape.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::{ApiError, ApiResult};
+use crate::app::SharedApp;
+use crate::auth::{self, Bearer};
+
+/// Largest `metadata` and `settings`, bytes of JSON.
+const OBJECT_BYTES_MAX: usize = 64 * 1024;
+
+/// Who asks; without a valid token the request ends here with 401.
+pub struct Caller(pub Bearer);
+
+impl FromRequestParts<SharedApp> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let header = given.next().ok_or_else(ApiError::unauthorized)?;
+        if given.next().is_some() {
+            return Err(ApiError::invalid_token("more than one Authorization header"));
+        }
+        let token = header
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| ApiError::invalid_token("expected: Authorization: Bearer <token>"))?;
+        Ok(Self(auth::authenticate_bearer(app, token)?))
+    }
+}
+
+/// The one id in the path.
+pub struct PathId<T>(pub T);
+
+impl<T: FromStr> FromRequestParts<SharedApp> for PathId<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, app)
+            .await
+            .map_err(|_| ApiError::bad_request("the path is not UTF-8"))?;
+        let (name, text) = params.iter().next().ok_or_else(ApiError::not_found)?;
+        id(name, text).map(Self)
+    }
+}
+
+/// Reads an id, in the form that the server itself writes.
+fn id<T: FromStr>(field: &str, text: &str) -> ApiResult<T> {
+    if text.len() != 36 {
+        return Err(ApiError::field(field, "expected a UUID"));
+    }
+    text.parse().map_err(|_| ApiError::field(field, "expected a UUID"))
+}
+
+/// The query string; the first of several equal names counts.
+pub struct Query(HashMap<String, String>);
+
+impl FromRequestParts<SharedApp> for Query {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &SharedApp) -> Result<Self, ApiError> {
+        let mut values = HashMap::new();
+        for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+            values.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+        }
+        Ok(Self(values))
+    }
+}
+
+impl Query {
+    /// A whole number within bounds.
+    pub fn integer(&self, name: &str, range: std::ops::RangeInclusive<i64>) -> ApiResult<Option<i64>> {
+        let Some(text) = self.0.get(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                Err(ApiError::field(name, format!("expected a whole number from {} to {}", range.start(), range.end())))
+            }
+        }
+    }
+
+    /// A finite number.
+    pub fn number(&self, name: &str) -> ApiResult<Option<f64>> {
+        let Some(text) = self.0.get(name) else { return Ok(None) };
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Some(number)),
+            _ => Err(ApiError::field(name, "expected a number")),
+        }
+    }
+
+    /// `true` or `false`; absent means false.
+    pub fn flag(&self, name: &str) -> ApiResult<bool> {
+        match self.0.get(name).map(String::as_str) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ApiError::field(name, "expected true or false")),
+        }
+    }
+
+    /// An id.
+    pub fn id<T: FromStr>(&self, name: &str) -> ApiResult<Option<T>> {
+        self.0.get(name).map(|text| id(name, text)).transpose()
+    }
+}
+
+/// The body as JSON, whatever its content type says. An empty body is an object without fields.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<SharedApp> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
+        let bytes = Bytes::from_request(request, app).await?;
+        let text = if bytes.trim_ascii().is_empty() { b"{}".as_slice() } else { bytes.as_ref() };
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
+            let path = e.path().to_string();
+            let reason = e.inner();
+            match reason.classify() {
+                serde_json::error::Category::Data if path == "." => {
+                    ApiError::field("body", "expected a JSON object of the documented form")
+                }
+                serde_json::error::Category::Data => ApiError::field(&path, "has the wrong type"),
+                _ => ApiError::bad_request(format!(
+                    "the body is not JSON (line {}, column {})",
+                    reason.line(),
+                    reason.column()
+                ))
+                .with("field", "body")
+                .with("reason", "not JSON"),
+            }
+        })?;
+        json.end().map_err(|_| {
+            ApiError::bad_request("the body goes on after its JSON").with("field", "body").with("reason", "not JSON")
+        })?;
+        Ok(Self(value))
+    }
+}
+
+/// A required text; the empty one counts as missing.
+pub fn required<'a>(field: &str, text: Option<&'a str>, chars_max: usize) -> ApiResult<&'a str> {
+    optional(field, text, chars_max)?
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| ApiError::field(field, "is required"))
+}
+
+/// A text that may be absent.
+pub fn optional<'a>(field: &str, text: Option<&'a str>, chars_max: usize) -> ApiResult<Option<&'a str>> {
+    let Some(text) = text else { return Ok(None) };
+    if text.contains('\0') {
+        return Err(ApiError::field(field, "must not contain the character NUL"));
+    }
+    if text.chars().count() > chars_max {
+        return Err(ApiError::field(field, format!("must have at most {chars_max} characters")));
+    }
+    Ok(Some(text))
+}
+
+/// An object of free form, at most 64 KiB.
+pub fn object(field: &str, value: Option<Value>) -> ApiResult<Value> {
+    let value = match value {
+        None | Some(Value::Null) => Value::Object(serde_json::Map::new()),
+        Some(value @ Value::Object(_)) => value,
+        Some(_) => return Err(ApiError::field(field, "expected an object")),
+    };
+    if has_nul(&value) {
+        return Err(ApiError::field(field, "must not contain the character NUL"));
+    }
+    if value.to_string().len() > OBJECT_BYTES_MAX {
+        return Err(ApiError::field(field, "must have at most 64 KiB"));
+    }
+    Ok(value)
+}
+
+/// Whether a text in it holds a NUL, which PostgreSQL cannot store.
+pub fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}

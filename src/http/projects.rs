@@ -1,0 +1,186 @@
+//! Projects.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::error::{ApiError, ApiResult};
+use super::extract::{Body, Caller, PathId, Query, object, optional, required};
+use super::page::{List, Page, ROWS_MAX};
+use crate::app::{App, SharedApp};
+use crate::auth::rights::{OrgRight, ProjectRight, ProjectRole};
+use crate::auth::{self, Bearer};
+use crate::store::projects::{self, NewProject, Project};
+use crate::store::snapshot::{self, ProjectSnapshot};
+use crate::store::{Origin, Tenant, Tx, members};
+
+/// Longest description, characters: what fits into a body anyway.
+const DESCRIPTION_CHARS_MAX: usize = 1024 * 1024;
+
+/// What a handler does with a project, and so what kind of transaction it needs.
+#[derive(Clone, Copy, Debug)]
+pub enum Access {
+    /// Read and perhaps write what is there now.
+    Current,
+    /// Read several things as of one moment.
+    Snapshot,
+}
+
+/// A project that the caller may use.
+pub struct Opened {
+    /// A transaction in the context of caller and organization.
+    pub tx: Tx,
+    /// The project's organization.
+    pub org: OrgId,
+    /// The caller's effective role.
+    pub role: ProjectRole,
+}
+
+/// Opens a transaction on a project for somebody who has a right there. A project that the caller may not see and
+/// one that does not exist get the same answer.
+pub async fn open(
+    app: &App,
+    caller: Bearer,
+    project: ProjectId,
+    right: ProjectRight,
+    access: Access,
+) -> ApiResult<Opened> {
+    let org = members::locate_project(&app.database, project).await?.ok_or_else(ApiError::not_found)?;
+    let tenant = Tenant::member(org, caller.user);
+    let mut tx = match access {
+        Access::Current => app.database.begin(&tenant).await?,
+        Access::Snapshot => app.database.begin_snapshot(&tenant).await?,
+    };
+    let role = auth::project_role(&mut tx, project, caller.user).await?.ok_or_else(ApiError::not_found)?;
+    if !role.may(right) {
+        return Err(ApiError::forbidden());
+    }
+    Ok(Opened { tx, org, role })
+}
+
+/// `GET /api/v1/orgs/{orgId}/projects`
+pub async fn list(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(org): PathId<OrgId>,
+    query: Query,
+) -> ApiResult<Json<List<Project>>> {
+    let page = Page::from_query(&query)?;
+    let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
+    members::org_role(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
+    Ok(Json(page.of(projects::readable(&mut tx, org, caller.user, ROWS_MAX + 1).await?)))
+}
+
+/// A new project.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct New {
+    name: Option<String>,
+    description: Option<String>,
+    settings: Option<Value>,
+    workflow_states: Option<Vec<String>>,
+}
+
+/// `POST /api/v1/orgs/{orgId}/projects`
+pub async fn create(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(org): PathId<OrgId>,
+    Body(new): Body<New>,
+) -> ApiResult<(StatusCode, Json<Project>)> {
+    let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
+    let role = members::org_role(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
+    if !role.may(OrgRight::CreateProject) {
+        return Err(ApiError::forbidden());
+    }
+    let new = NewProject {
+        name: required("name", new.name.as_deref(), 255)?,
+        description: optional("description", new.description.as_deref(), DESCRIPTION_CHARS_MAX)?,
+        settings: project_settings(new.settings)?,
+        workflow_states: workflow_states(new.workflow_states)?,
+    };
+    tx.set_origin(&Origin::user(caller.user), &[]).await?;
+    let project = projects::create(&mut tx, org, caller.user, &new).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(project)))
+}
+
+fn project_settings(settings: Option<Value>) -> ApiResult<Value> {
+    let settings = object("settings", settings)?;
+    match settings.get("visibility") {
+        None => Ok(settings),
+        Some(Value::String(text)) if text == "org" || text == "private" => Ok(settings),
+        Some(_) => Err(ApiError::field("settings.visibility", "expected org or private")),
+    }
+}
+
+fn workflow_states(states: Option<Vec<String>>) -> ApiResult<Value> {
+    let Some(states) = states else {
+        return Ok(json!(["draft", "in_progress", "complete"]));
+    };
+    if states.is_empty() {
+        return Err(ApiError::field("workflowStates", "must not be empty"));
+    }
+    for (i, state) in states.iter().enumerate() {
+        required(&format!("workflowStates[{i}]"), Some(state), 50)?;
+    }
+    Ok(json!(states))
+}
+
+/// `GET /api/v1/projects/{projectId}`
+pub async fn get(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(project): PathId<ProjectId>,
+) -> ApiResult<Json<Project>> {
+    let mut opened = open(&app, caller, project, ProjectRight::Read, Access::Current).await?;
+    let found = projects::by_id(&mut opened.tx, project).await?.ok_or_else(ApiError::not_found)?;
+    Ok(Json(found.seen_by(opened.role)))
+}
+
+#[derive(Serialize)]
+struct SnapshotAnswer {
+    epoch: Epoch,
+    seq: Seq,
+    project: Project,
+    nodes: Vec<Box<RawValue>>,
+    dependencies: Vec<Box<RawValue>>,
+    executions: Vec<Box<RawValue>>,
+    locks: Vec<Box<RawValue>>,
+}
+
+/// `GET /api/v1/projects/{projectId}/snapshot`
+pub async fn snapshot(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(project): PathId<ProjectId>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let mut opened = open(&app, caller, project, ProjectRight::Read, Access::Snapshot).await?;
+    let (epoch, head) = snapshot::position(&mut opened.tx, project).await?;
+    let etag = format!("\"{epoch}:{head}\"");
+    if is_match(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let ProjectSnapshot { project, nodes, dependencies, locks, executions, .. } =
+        snapshot::read(&mut opened.tx, project).await?;
+    let project = project.seen_by(opened.role);
+    let answer = SnapshotAnswer { epoch, seq: head, project, nodes, dependencies, executions, locks };
+    Ok(([(header::ETAG, etag)], Json(answer)).into_response())
+}
+
+/// Whether `If-None-Match` names this ETag. Source: RFC 9110, 13.1.2 (weak comparison).
+fn is_match(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|given| given == "*" || given.strip_prefix("W/").unwrap_or(given) == etag)
+}
