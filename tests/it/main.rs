@@ -2,6 +2,7 @@
 
 mod embedded;
 mod feed_order;
+mod rooms;
 mod schema;
 #[allow(dead_code, reason = "what tests stand on is written for all of them")]
 mod support;
