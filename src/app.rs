@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Owns every task of the instance.
     pub tasks: TaskTracker,
+    /// Ends sockets without a word; see [`crate::server::Instance::abort`].
+    pub kill: CancellationToken,
     /// Whether the backplane hears signals at the moment.
     pub is_listening: AtomicBool,
     /// Whether the instance drains: no new sockets, not ready.

@@ -13,7 +13,8 @@ use glassbox_protocol::{ProjectId, UserId};
 use time::OffsetDateTime;
 
 use crate::app::App;
-use crate::store::{self, Tenant, Tx, members, tickets};
+use crate::config::Secrets;
+use crate::store::{self, Database, Tenant, Tx, members, tickets};
 use rights::{ProjectRole, effective_role};
 use token::{DevClaims, TicketClaims};
 
@@ -125,16 +126,20 @@ pub async fn project_role(tx: &mut Tx, project: ProjectId, user: UserId) -> sqlx
 ///
 /// # Errors
 /// [`AuthError::Invalid`] if the user is gone.
-pub async fn issue_ticket(app: &App, bearer: Bearer) -> Result<(String, OffsetDateTime), AuthError> {
+pub async fn issue_ticket(
+    database: &Database,
+    secrets: &Secrets,
+    bearer: Bearer,
+) -> Result<(String, OffsetDateTime), AuthError> {
     let claims = TicketClaims::new(bearer.user, bearer.expires_at, now());
     let expires_at = OffsetDateTime::from_unix_timestamp(claims.exp).map_err(|_| AuthError::Invalid)?;
-    let mut tx = app.database.begin(&Tenant::user(bearer.user)).await?;
+    let mut tx = database.begin(&Tenant::user(bearer.user)).await?;
     if store::users::by_id(&mut tx, bearer.user).await?.is_none() {
         return Err(AuthError::Invalid);
     }
     tickets::create(&mut tx, claims.jti, bearer.user, expires_at).await?;
     tx.commit().await?;
-    Ok((claims.sign(&app.secrets), expires_at))
+    Ok((claims.sign(secrets), expires_at))
 }
 
 /// The server's clock, unix s. Judges the life of signed tokens; leases and tickets' rows go by the database's.

@@ -78,8 +78,6 @@ pub struct Instance {
     stop_accepting: CancellationToken,
     /// Ends everything else.
     stop: CancellationToken,
-    /// Aborts everything; see [`Instance::abort`].
-    kill: CancellationToken,
 }
 
 impl Instance {
@@ -99,12 +97,13 @@ impl Instance {
             rooms: Rooms::default(),
             sessions: Sessions::default(),
             tasks: TaskTracker::new(),
+            kill: CancellationToken::new(),
             is_listening: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
             metrics: config.metrics,
         });
-        let (stop_accepting, stop, kill) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (stop_accepting, stop) = (CancellationToken::new(), CancellationToken::new());
+        let kill = app.kill.clone();
         let relay = Arc::new(Relay::new(app.instance));
         app.rooms.start(Surroundings {
             instance: app.instance,
@@ -151,7 +150,7 @@ impl Instance {
             }
         };
         info!(instance = %app.instance, %address, "started");
-        Ok(Self { address, metrics_address, app, drain: config.drain, stop_accepting, stop, kill })
+        Ok(Self { address, metrics_address, app, drain: config.drain, stop_accepting, stop })
     }
 
     /// Stops in good order: not ready, no new sockets, every command that was received is answered, every client is
@@ -175,7 +174,7 @@ impl Instance {
         self.stop.cancel();
         self.app.tasks.close();
         let ended = timeout(STOP_DEADLINE, self.app.tasks.wait()).await;
-        self.kill.cancel();
+        self.app.kill.cancel();
         let _ = timeout(Duration::from_secs(1), instances::leave(&self.app.database, self.app.instance)).await;
         let _ = timeout(STOP_DEADLINE, self.app.database.close()).await;
         ended.context("some task did not end in time")?;
@@ -186,12 +185,9 @@ impl Instance {
     /// Drops every socket and stops every task at once, without a word to anybody: what a kill -9 looks like from
     /// outside. For tests.
     pub fn abort(self) {
+        self.app.kill.cancel();
         self.stop_accepting.cancel();
-        self.kill.cancel();
         self.stop.cancel();
-        for peer in self.app.sessions.peers() {
-            peer.outbound.close(glassbox_protocol::server::CloseCode::GoingAway, "");
-        }
     }
 }
 

@@ -41,9 +41,12 @@ pub async fn dev_token(
     })
 }
 
-/// A UUID means the user with that id; any other text the user with that `cognito_sub`, or with `dev-` before it.
+/// Finds the user that `asked_for` means: a UUID means the user with that id, any other text the user with that `cognito_sub`, or with `dev-` before it.
 /// Whoever is missing is made, from an invitation to the same email if there is one.
-async fn dev_user(database: &Database, asked_for: &str, email: &str, name: Option<&str>) -> sqlx::Result<UserId> {
+///
+/// # Errors
+/// The database is away.
+pub async fn dev_user(database: &Database, asked_for: &str, email: &str, name: Option<&str>) -> sqlx::Result<UserId> {
     let id = asked_for.parse::<Uuid>().ok().map(UserId);
     if let Some(id) = id {
         let mut tx = database.begin(&Tenant::user(id)).await?;

@@ -36,7 +36,7 @@ pub async fn dev_token(State(app): State<SharedApp>, body: ApiResult<Body<DevTok
 
 /// `POST /api/v1/auth/ws-token`
 pub async fn ws_token(State(app): State<SharedApp>, Caller(bearer): Caller) -> ApiResult<Json<Value>> {
-    let (token, expires_at) = auth::issue_ticket(&app, bearer).await?;
+    let (token, expires_at) = auth::issue_ticket(&app.database, &app.secrets, bearer).await?;
     let expires_at = rfc3339(expires_at)?;
     Ok(Json(json!({ "token": token, "expiresAt": expires_at, "expires_at": expires_at })))
 }

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::error::ApiError;
 use crate::app::SharedApp;
@@ -56,9 +56,13 @@ pub async fn upgrade(
             Ok(upgraded) => upgraded,
             Err(error) => return debug!(%error, "the upgrade was not finished"),
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => session::serve(app, parts.io.into_inner(), parts.read_buf, guest).await,
-            Err(_) => tracing::error!("an upgraded connection is not the TCP stream that we accepted"),
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            return error!("an upgraded connection is not the TCP stream that we accepted");
+        };
+        let kill = app.kill.clone();
+        tokio::select! {
+            () = kill.cancelled() => {}
+            () = session::serve(app, parts.io.into_inner(), parts.read_buf, guest) => {}
         }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();

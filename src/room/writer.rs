@@ -100,7 +100,15 @@ pub async fn run(seat: Seat, mut requests: mpsc::Receiver<Request>, surroundings
         place: Place { org: seat.org, project: seat.project, instance: surroundings.instance },
     };
     let mut batch = Vec::with_capacity(BATCH_COMMANDS_MAX);
-    while requests.recv_many(&mut batch, BATCH_COMMANDS_MAX).await > 0 {
+    loop {
+        let received = tokio::select! {
+            biased;
+            received = requests.recv_many(&mut batch, BATCH_COMMANDS_MAX) => received,
+            () = surroundings.stop.cancelled() => 0,
+        };
+        if received == 0 {
+            return;
+        }
         writer.process(std::mem::take(&mut batch), &surroundings).await;
     }
 }

@@ -425,9 +425,12 @@ pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<()> {
     .execute(tx.conn())
     .await?;
     sqlx::query(
-        "update nodes n
+        "with t as materialized (
+            select clock_timestamp() as moment
+        )
+        update nodes n
         set deleted_at = t.moment, locked_by = null, locked_at = null, lock_expires_at = null
-        from (select clock_timestamp() as moment) t
+        from t
         where n.id = any($1)",
     )
     .bind(&ids)

@@ -3,7 +3,7 @@
 use glassbox_protocol::{OrgId, UserId};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -40,7 +40,8 @@ macro_rules! select_org {
 pub struct Org {
     id: Uuid,
     name: String,
-    slug: String,
+    /// URL-safe, unique.
+    pub slug: String,
     settings: Json<Value>,
     event_sourcing_level: String,
     created_at: String,
@@ -103,6 +104,18 @@ pub async fn seen_by(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<Opti
         .fetch_optional(tx.conn())
         .await?;
     Ok(found.map(Org::for_member))
+}
+
+/// The organization with a slug, for an operator's login, which stands above the tenants.
+///
+/// # Errors
+/// The database is away.
+pub async fn locate(conn: &mut PgConnection, slug: &str) -> sqlx::Result<Option<OrgId>> {
+    let id: Option<Uuid> = sqlx::query_scalar("select id from organizations where slug = lower($1)")
+        .bind(slug)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id.map(OrgId))
 }
 
 /// Whether an error says that the slug is taken.

@@ -1,6 +1,6 @@
 //! People and agents: the rows of `users`.
 
-use glassbox_protocol::UserId;
+use glassbox_protocol::{OrgId, UserId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -78,4 +78,44 @@ pub async fn take_over(tx: &mut Tx, invited: UserId, cognito_sub: &str, name: Op
     .execute(tx.conn())
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// The member of an organization who has this email, the first of several.
+///
+/// # Errors
+/// The database is away.
+pub async fn member_with_email(tx: &mut Tx, org: OrgId, email: &str) -> sqlx::Result<Option<UserId>> {
+    let id: Option<Uuid> = sqlx::query_scalar(
+        "select u.id
+        from org_members m
+        join users u on u.id = m.user_id
+        where m.org_id = $1
+            and lower(u.email) = lower($2)
+        order by m.created_at, u.id
+        limit 1",
+    )
+    .bind(org.0)
+    .bind(email)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(id.map(UserId))
+}
+
+/// The owner of an organization who has been a member for longest.
+///
+/// # Errors
+/// The database is away.
+pub async fn first_owner(tx: &mut Tx, org: OrgId) -> sqlx::Result<Option<UserId>> {
+    let id: Option<Uuid> = sqlx::query_scalar(
+        "select m.user_id
+        from org_members m
+        where m.org_id = $1
+            and m.role = 'owner'
+        order by m.created_at, m.user_id
+        limit 1",
+    )
+    .bind(org.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(id.map(UserId))
 }

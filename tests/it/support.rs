@@ -6,6 +6,7 @@ pub mod client;
 pub mod database;
 pub mod mirror;
 pub mod proxy;
+pub mod world;
 
 /// How long anything may take in a test before it counts as not happening.
 pub const DEADLINE: Duration = Duration::from_secs(20);
