@@ -571,3 +571,40 @@ fn hash<T: std::hash::Hash>(value: &T) -> u64 {
     value.hash(&mut hasher);
     hasher.finish()
 }
+
+#[test]
+fn a_mirror_refuses_what_breaks_the_order_of_the_log() {
+    let project = ProjectId::random();
+    let channel = Channel::Project(project);
+    let epoch = Epoch::random();
+    let subscribed = Subscribed { channel, role: "member".to_owned(), epoch, head: Seq(7), generation: 1 };
+    let event = |seq, tx_end| EventFrame {
+        event: Event::MemberRemoved { user_id: UserId::random() },
+        channel,
+        seq: Seq(seq),
+        at: String::new(),
+        by: None,
+        request_id: None,
+        tx_end,
+        generation: Some(1),
+    };
+    let live = || {
+        let mut mirror = Mirror::new(project, Start::Live);
+        mirror.subscribed(&subscribed, &StartKind::Live).expect("the first answer");
+        mirror.synced(&Synced { channel, generation: 1, seq: Seq(7) }).expect("live from the head");
+        mirror
+    };
+
+    let mut mirror = live();
+    mirror.event(event(8, false)).expect("the next one");
+    assert_eq!(mirror.seq, Seq(7), "a transaction counts as a whole");
+    mirror.event(event(9, true)).expect("the next one");
+    assert_eq!(mirror.seq, Seq(9));
+    assert!(mirror.head(&Head { channel, generation: 1, epoch, seq: Seq(9) }).is_ok());
+    assert!(mirror.head(&Head { channel, generation: 1, epoch, seq: Seq(10) }).is_err(), "something was missed");
+    for wrong in [9, 11, 7] {
+        assert!(live().event(event(wrong, true)).is_err(), "{wrong} after 7");
+    }
+    assert!(live().subscribed(&subscribed, &StartKind::Live).is_err(), "subscribed twice");
+    assert!(live().synced(&Synced { channel, generation: 1, seq: Seq(7) }).is_err(), "synced twice");
+}

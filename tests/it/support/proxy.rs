@@ -199,3 +199,35 @@ async fn one_way(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut weather: wat
 fn reset_on_drop(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
+
+#[tokio::test]
+async fn what_is_stalled_comes_later_and_what_is_cut_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let proxy = Proxy::start(listener.local_addr().expect("a bound port")).await;
+    let mut caller = TcpStream::connect(proxy.address()).await.expect("the proxy takes us");
+    let (mut target, _) = listener.accept().await.expect("the proxy comes");
+    let mut buffer = [0; 4];
+
+    caller.write_all(b"fair").await.expect("write");
+    target.read_exact(&mut buffer).await.expect("read");
+    assert_eq!(&buffer, b"fair");
+
+    proxy.set_all(Weather::Stalled);
+    target.write_all(b"late").await.expect("write");
+    let early = tokio::time::timeout(Duration::from_millis(100), caller.read(&mut buffer)).await;
+    assert!(early.is_err(), "a stalled connection carries nothing");
+    proxy.set_all(Weather::Fair);
+    caller.read_exact(&mut buffer).await.expect("read");
+    assert_eq!(&buffer, b"late");
+
+    proxy.set_all(Weather::Delayed(Duration::from_millis(50)));
+    let start = Instant::now();
+    caller.write_all(b"slow").await.expect("write");
+    target.read_exact(&mut buffer).await.expect("read");
+    assert!(start.elapsed() >= Duration::from_millis(50));
+
+    proxy.cut_all();
+    assert!(caller.read_exact(&mut buffer).await.is_err());
+    assert!(target.read_exact(&mut buffer).await.is_err());
+    assert!(proxy.connections().is_empty());
+}
