@@ -25,6 +25,8 @@ mod text;
 pub use export::{Edge, Placed, export};
 pub use import::{Import, NewEdge, NewNode, Placement, Refusal, Warning, import};
 
+use serde_json::Value;
+
 /// Most nodes of a document.
 pub const NODES_MAX: usize = 5_000;
 /// Most edges of a document.
@@ -36,6 +38,16 @@ const TITLE_CHARS_MAX: usize = 500;
 const UNTITLED: &str = "Untitled";
 /// The title of a group without a label.
 const GROUP: &str = "Group";
+
+/// Whether a text in it holds a NUL, which PostgreSQL cannot store.
+pub fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,8 @@ pub async fn dev_token(
     })
 }
 
-/// Finds the user that `asked_for` means: a UUID means the user with that id, any other text the user with that `cognito_sub`, or with `dev-` before it.
+/// Finds the user that `asked_for` means: a UUID means the user with that id, any other text the user with that
+/// `cognito_sub`, or with `dev-` before it.
 /// Whoever is missing is made, from an invitation to the same email if there is one.
 ///
 /// # Errors

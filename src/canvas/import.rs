@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::text::{Split, title_of};
-use super::{EDGES_MAX, GROUP, NODES_MAX, TITLE_CHARS_MAX, UNTITLED};
+use super::{EDGES_MAX, GROUP, NODES_MAX, TITLE_CHARS_MAX, UNTITLED, has_nul};
 
 /// Largest `metadata` that a node may get, bytes of JSON; as everywhere in the API.
 const METADATA_BYTES_MAX: usize = 64 * 1024;
@@ -103,6 +103,9 @@ impl Refusal {
 /// # Errors
 /// The document is not one: nothing of it is imported then.
 pub fn import(document: Map<String, Value>, placement: &Placement) -> Result<Import, Refusal> {
+    if document.iter().any(|(key, value)| key.contains('\0') || has_nul(value)) {
+        return Err(Refusal::new("document", "must not contain the character NUL"));
+    }
     let mut result = Import::default();
     let (mut nodes, mut edges) = (Vec::new(), Vec::new());
     for (key, value) in document {

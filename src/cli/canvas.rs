@@ -57,9 +57,7 @@ pub async fn export(args: ExportArgs) -> anyhow::Result<()> {
     .await?;
     let text = serde_json::to_string_pretty(&document).context("write the document")?;
     match args.file {
-        Some(path) => {
-            std::fs::write(&path, text + "\n").with_context(|| format!("write {}", path.display()))
-        }
+        Some(path) => std::fs::write(&path, text + "\n").with_context(|| format!("write {}", path.display())),
         None => {
             say(&text);
             Ok(())
@@ -72,7 +70,6 @@ pub async fn import(args: ImportArgs) -> anyhow::Result<()> {
     let name = args.file.display().to_string();
     let bytes = std::fs::read(&args.file).with_context(|| format!("read {name}"))?;
     let document: Value = serde_json::from_slice(&bytes).with_context(|| format!("read {name} as JSON"))?;
-    ensure!(!canvas::has_nul(&document), "{name}: must not contain the character NUL");
     let Value::Object(document) = document else { bail!("{name}: not a JSON Canvas document") };
 
     let (project, import) = database::with(&args.database, async |database, owner_url| {
@@ -89,10 +86,7 @@ pub async fn import(args: ImportArgs) -> anyhow::Result<()> {
             None => create(&mut tx, org, author, args.name.as_deref().unwrap_or_default()).await?,
         };
         let role = auth::project_role(&mut tx, project, author).await?;
-        ensure!(
-            role.is_some_and(|role| role.may(ProjectRight::NodeWrite)),
-            "this user may not write in the project"
-        );
+        ensure!(role.is_some_and(|role| role.may(ProjectRight::NodeWrite)), "this user may not write in the project");
         let first_z = store::canvas::next_z(&mut tx, project).await?;
         let import = canvas::import(document, &Placement { first_z, ..Placement::default() })
             .map_err(|refusal| anyhow::anyhow!("{name}: {}: {}", refusal.field, refusal.reason))?;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
 
 use super::database::{self, Located};
 use crate::config::ServeConfig;
@@ -74,12 +73,11 @@ async fn serve(
         },
         () = stop.wanted() => Ok(()),
     };
-    info!("draining");
     let database = instance.app.database.clone();
-    instance.drain().await;
+    let drained = instance.drain().await;
     upkeep.abort();
     database.close().await;
-    result
+    result.and(drained)
 }
 
 async fn announce(instance: &Instance, has_demo: bool) -> anyhow::Result<()> {
@@ -98,11 +96,7 @@ async fn announce(instance: &Instance, has_demo: bool) -> anyhow::Result<()> {
 fn hints(demo: &Demo, address: SocketAddr, is_development: bool) -> String {
     let Demo { org, project, node, user } = demo;
     let program = std::env::args().next().unwrap_or_else(|| "glassbox".to_owned());
-    let token = if is_development {
-        format!("{program} token {user}")
-    } else {
-        "<a token>".to_owned()
-    };
+    let token = if is_development { format!("{program} token {user}") } else { "<a token>".to_owned() };
     format!(
         r#"
 The demo project is {project}. In another terminal:
@@ -110,10 +104,8 @@ The demo project is {project}. In another terminal:
   # over REST, as {user}
   curl -H "Authorization: Bearer $({token})" http://{address}/api/v1/projects/{project}
 
-  # over a WebSocket: paste the two lines, then watch
-  wscat -c ws://{address}/ws -s glassbox.v2
-  {{"type":"hello","payload":{{"token":"<what `{token}` prints>","clientId":"{client}","protocol":{{"min":2,"max":2}}}}}}
-  {{"type":"subscribe","payload":{{"channel":"project:{project}"}},"requestId":"{request}"}}
+  # over a WebSocket: what happens in the project, as it happens
+  (printf '{{"type":"hello","payload":{{"token":"%s","clientId":"{client}","protocol":{{"min":2,"max":2}}}}}}\n' "$({token})"; echo '{{"type":"subscribe","payload":{{"channel":"project:{project}"}},"requestId":"{request}"}}'; cat) | websocat --protocol glassbox.v2 ws://{address}/ws
 
   # any SQL writer is live: the WebSocket shows this at once
   psql "$({program} database-url)" -c "select set_config('app.current_org_id', '{org}', false)" -c "update nodes set title = 'Changed with psql at ' || now() where id = '{node}'"

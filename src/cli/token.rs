@@ -35,7 +35,8 @@ pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
         "tokens without a password are given in development mode only (GLASSBOX_DEVELOPMENT=true)"
     );
     let email = args.email.clone().unwrap_or_else(|| format!("{}@example.org", args.user));
-    for (field, text) in [("USER", args.user.as_str()), ("--email", &email), ("--name", args.name.as_deref().unwrap_or("-"))]
+    for (field, text) in
+        [("USER", args.user.as_str()), ("--email", &email), ("--name", args.name.as_deref().unwrap_or("-"))]
     {
         anyhow::ensure!(!text.is_empty() && text.chars().count() <= 255, "{field}: expected 1 to 255 characters");
     }

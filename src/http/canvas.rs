@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, PathId, Query, has_nul};
+use super::extract::{Body, Caller, PathId, Query};
 use super::projects::{Access, open};
 use crate::app::SharedApp;
 use crate::auth::rights::ProjectRight;
@@ -69,11 +69,6 @@ pub async fn import(
     let parent = query.id::<NodeId>("parentId")?;
     let (dx, dy) = (distance(&query, "dx")?, distance(&query, "dy")?);
     let is_dry_run = query.flag("dryRun")?;
-    let document = Value::Object(document);
-    if has_nul(&document) {
-        return Err(ApiError::field("body", "must not contain the character NUL"));
-    }
-    let Value::Object(document) = document else { return Err(ApiError::internal()) };
 
     let mut opened = open(&app, caller, project, ProjectRight::NodeWrite, Access::Current).await?;
     if let Some(parent) = parent

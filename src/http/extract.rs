@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::error::{ApiError, ApiResult};
 use crate::app::SharedApp;
 use crate::auth::{self, Bearer};
+use crate::canvas::has_nul;
 
 /// Largest `metadata` and `settings`, bytes of JSON.
 const OBJECT_BYTES_MAX: usize = 64 * 1024;
@@ -181,14 +182,4 @@ pub fn object(field: &str, value: Option<Value>) -> ApiResult<Value> {
         return Err(ApiError::field(field, "must have at most 64 KiB"));
     }
     Ok(value)
-}
-
-/// Whether a text in it holds a NUL, which PostgreSQL cannot store.
-pub fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }

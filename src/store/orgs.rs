@@ -3,8 +3,8 @@
 use glassbox_protocol::{OrgId, UserId};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection};
 use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::Tx;

@@ -42,12 +42,12 @@ pub async fn by_sub(tx: &mut Tx, cognito_sub: &str) -> sqlx::Result<Option<Perso
         .await
 }
 
-/// Makes a user, unless somebody else has made it meanwhile.
+/// Makes a user; false if the `cognito_sub` has one already.
 ///
 /// # Errors
 /// The database is away.
-pub async fn create(tx: &mut Tx, id: UserId, cognito_sub: &str, email: &str, name: Option<&str>) -> sqlx::Result<()> {
-    sqlx::query(
+pub async fn create(tx: &mut Tx, id: UserId, cognito_sub: &str, email: &str, name: Option<&str>) -> sqlx::Result<bool> {
+    let done = sqlx::query(
         "insert into users (id, cognito_sub, email, name)
         values ($1, $2, $3, $4)
         on conflict do nothing",
@@ -58,7 +58,7 @@ pub async fn create(tx: &mut Tx, id: UserId, cognito_sub: &str, email: &str, nam
     .bind(name)
     .execute(tx.conn())
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Gives an invited user's row to the person who signs in; false if somebody else took it first.
