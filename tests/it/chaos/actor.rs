@@ -45,8 +45,8 @@ pub struct Actor {
     client: Option<Client>,
     /// What the client knew when it lost its socket.
     mirrors: BTreeMap<ProjectId, Mirror>,
-    deleted: Vec<NodeId>,
-    fences: Vec<(NodeId, Fence)>,
+    deleted: Vec<(ProjectId, NodeId)>,
+    fences: Vec<(ProjectId, NodeId, Fence)>,
     reconnects: usize,
     is_at: usize,
 }
@@ -103,7 +103,7 @@ impl Actor {
             let is_twice = self.rng.random_bool(TWICE);
             let answer =
                 if is_twice { self.twice(request, &command).await } else { self.once(request, &command).await };
-            self.learn(&command, &answer);
+            self.learn(project, &command, &answer);
             let pause = self.rng.random_range(PAUSE_MS);
             sleep(Duration::from_millis(pause)).await;
         }
@@ -253,16 +253,16 @@ impl Actor {
         }
     }
 
-    fn learn(&mut self, command: &Command, answer: &Answer) {
+    fn learn(&mut self, project: ProjectId, command: &Command, answer: &Answer) {
         let Ok(ack) = answer else { return };
         match command {
             Command::LockAcquire(c) => {
                 let grant: LockGrant = serde_json::from_value(ack.result.clone().unwrap_or_default())
                     .unwrap_or_else(|e| panic!("lock_acquire was acknowledged without a grant ({e}): {ack:?}"));
-                self.fences.push((c.node_id, grant.fence));
+                self.fences.push((project, c.node_id, grant.fence));
             }
-            Command::LockRelease(c) => self.fences.retain(|(node, _)| *node != c.node_id),
-            Command::NodeDelete(c) => self.deleted.push(c.node_id),
+            Command::LockRelease(c) => self.fences.retain(|(_, node, _)| *node != c.node_id),
+            Command::NodeDelete(c) => self.deleted.push((project, c.node_id)),
             _ => {}
         }
     }
@@ -281,7 +281,9 @@ impl Actor {
         }
         let (node_id, version) = nodes[rng.random_range(0..nodes.len())];
         let (other, _) = nodes[rng.random_range(0..nodes.len())];
-        let fence = self.fences.iter().find(|(node, _)| *node == node_id).map(|(_, fence)| *fence);
+        let fence = self.fences.iter().rfind(|(_, node, _)| *node == node_id).map(|(_, _, fence)| *fence);
+        let held = self.fences.iter().rfind(|(of, _, _)| *of == project).map(|(_, node, fence)| (*node, *fence));
+        let gone = self.deleted.iter().rposition(|(of, _)| *of == project);
         match rng.random_range(0..100) {
             0..20 => {
                 let parent = rng.random_bool(0.2).then_some(other);
@@ -289,7 +291,9 @@ impl Actor {
             }
             20..48 => {
                 let changes = changes(rng);
-                let base_version = rng.random_bool(0.5).then_some(version);
+                // Sometimes the version before: a conflict, if the last change touched the same field.
+                let base = if rng.random_bool(0.3) { (version - 1).max(1) } else { version };
+                let base_version = rng.random_bool(0.5).then_some(base);
                 Command::NodeUpdate(NodeUpdate { node_id, changes, base_version, fence })
             }
             48..68 => {
@@ -300,17 +304,20 @@ impl Actor {
                 Command::NodeMove(NodeMove { moves })
             }
             68..74 => Command::NodeDelete(NodeRef { node_id, fence }),
-            74..79 => match self.deleted.pop() {
-                Some(node_id) => Command::NodeRestore(NodeRef { node_id, fence: None }),
+            74..79 => match gone {
+                Some(index) => {
+                    let (_, node_id) = self.deleted.remove(index);
+                    Command::NodeRestore(NodeRef { node_id, fence: None })
+                }
                 None => create(rng, project, None),
             },
             79..85 if other != node_id => Command::DependencyAdd(ends(node_id, other)),
             85..89 if !edges.is_empty() => Command::DependencyRemove(DependencyRemove::ById {
                 dependency_id: edges[rng.random_range(0..edges.len())],
             }),
-            89..91 => Command::DependencyRemove(DependencyRemove::ByEnds(ends(node_id, other))),
+            89..91 if other != node_id => Command::DependencyRemove(DependencyRemove::ByEnds(ends(node_id, other))),
             91..96 => Command::LockAcquire(LockAcquire { node_id, ttl_ms: Some(TTL_MS), wait: None }),
-            _ => match self.fences.last().copied() {
+            _ => match held {
                 Some((node_id, fence)) if rng.random_bool(0.4) => {
                     Command::LockRenew(LockRenew { node_id, fence, ttl_ms: Some(TTL_MS) })
                 }

@@ -232,7 +232,7 @@ impl World {
     /// Drains an instance and waits for its end.
     pub async fn drain(&mut self, index: usize) {
         if let Some(instance) = self.instances[index].instance.take() {
-            instance.drain().await;
+            instance.drain().await.unwrap_or_else(|e| panic!("instance {index} does not drain: {e:#}"));
         }
     }
 
