@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::backplane::relay::Relay;
 use crate::config::{LimitsConfig, Secrets};
 use crate::room::Rooms;
 use crate::session::Sessions;
@@ -29,6 +30,8 @@ pub struct App {
     pub rooms: Rooms,
     /// The open sessions.
     pub sessions: Sessions,
+    /// Presence to and from the other instances.
+    pub relay: Arc<Relay>,
     /// Owns every task of the instance.
     pub tasks: TaskTracker,
     /// Ends sockets without a word; see [`crate::server::Instance::abort`].

@@ -131,6 +131,8 @@ pub enum Message {
     },
     /// Another instance asks who is here.
     PresenceAsked,
+    /// Another instance has come, or was not heard for a while: say who is here and ask who is there.
+    Reintroduce,
     /// The instances that live.
     Living(Arc<[Uuid]>),
 }

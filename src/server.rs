@@ -88,14 +88,17 @@ impl Instance {
     pub async fn start(config: InstanceConfig) -> anyhow::Result<Self> {
         let database = Database::connect(&config.database_url, config.pool)?;
         let (tracker, tracks) = mpsc::channel(TRACKS_MAX);
+        let instance = Uuid::new_v4();
+        let relay = Arc::new(Relay::new(instance));
         let app = Arc::new(App {
-            instance: Uuid::new_v4(),
+            instance,
             limits: config.limits,
             allowed_origins: config.allowed_origins,
             secrets: config.secrets,
             database: database.clone(),
             rooms: Rooms::default(),
             sessions: Sessions::default(),
+            relay: Arc::clone(&relay),
             tasks: TaskTracker::new(),
             kill: CancellationToken::new(),
             is_listening: AtomicBool::new(false),
@@ -104,7 +107,6 @@ impl Instance {
         });
         let (stop_accepting, stop) = (CancellationToken::new(), CancellationToken::new());
         let kill = app.kill.clone();
-        let relay = Arc::new(Relay::new(app.instance));
         app.rooms.start(Surroundings {
             instance: app.instance,
             database: database.clone(),
@@ -129,9 +131,9 @@ impl Instance {
         let tasks = &app.tasks;
         tasks.spawn(room::reader::run(database.clone(), tracks, stop.clone()));
         tasks.spawn(backplane::listen(Arc::clone(&app), config.database_url.clone(), stop.clone()));
-        tasks.spawn(backplane::ring(Arc::clone(&app), Arc::clone(&relay), config.database_url, stop.clone()));
+        tasks.spawn(backplane::ring(Arc::clone(&app), config.database_url, stop.clone()));
         tasks.spawn(lock::sweep(database.clone(), stop.clone()));
-        tasks.spawn(heartbeat(Arc::clone(&app), relay, stop.clone()));
+        tasks.spawn(heartbeat(Arc::clone(&app), living, stop.clone()));
         tasks.spawn(maintain(database, stop.clone()));
         let router = http::router(Arc::clone(&app));
         let per_address_max = app.limits.unauthenticated_per_address;
@@ -192,7 +194,7 @@ impl Instance {
 }
 
 /// Says that the instance lives, and tells the rooms who else does.
-async fn heartbeat(app: SharedApp, relay: Arc<Relay>, stop: CancellationToken) {
+async fn heartbeat(app: SharedApp, mut known: Vec<Uuid>, stop: CancellationToken) {
     let mut beat = interval(HEARTBEAT_INTERVAL);
     loop {
         tokio::select! {
@@ -201,8 +203,12 @@ async fn heartbeat(app: SharedApp, relay: Arc<Relay>, stop: CancellationToken) {
         }
         match instances::heartbeat(&app.database, app.instance).await {
             Ok(living) => {
+                app.relay.set_has_others(living.len() > 1);
+                if living.iter().any(|id| !known.contains(id)) {
+                    app.rooms.tell_all(|| room::Message::Reintroduce);
+                }
+                known.clone_from(&living);
                 let living: Arc<[Uuid]> = living.into();
-                relay.set_has_others(living.len() > 1);
                 app.rooms.tell_all(|| room::Message::Living(Arc::clone(&living)));
             }
             Err(error) => debug!(%error, "the heartbeat was not taken"),

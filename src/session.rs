@@ -213,6 +213,8 @@ fn refuse_token(error: &AuthError) -> Farewell {
 }
 
 struct Open {
+    /// The `subscribe` that opened it.
+    request: Option<RequestId>,
     generation: u32,
     room: Arc<Room>,
     is_live: bool,
@@ -416,7 +418,7 @@ impl Session {
                 self.send(ServerMessage::Pong(Pong { server_time: server_time() }), request_id);
             }
             ClientMessage::Subscribe(subscribe) => {
-                if let Err(error) = self.subscribe(subscribe).await {
+                if let Err(error) = self.subscribe(subscribe, request_id).await {
                     self.fail(error, request_id);
                 }
             }
@@ -499,7 +501,7 @@ impl Session {
 
     // Subscriptions ---------------------------------------------------------------------------------------------
 
-    async fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Error> {
+    async fn subscribe(&mut self, subscribe: Subscribe, request: Option<RequestId>) -> Result<(), Error> {
         let Channel::Project(project) = subscribe.channel;
         if self.open.contains_key(&project) {
             self.unsubscribe(project).await;
@@ -509,7 +511,7 @@ impl Session {
         }
         let org = subscription::locate(&self.app, project).await?;
         let room = self.open_room(project, org)?;
-        self.open.insert(project, Open { generation: self.generation, room, is_live: false });
+        self.open.insert(project, Open { request, generation: self.generation, room, is_live: false });
         self.start_join(project, Start::new(subscribe.from));
         Ok(())
     }
@@ -526,23 +528,19 @@ impl Session {
     }
 
     fn joined(&mut self, project: ProjectId, generation: u32, outcome: Result<(), Error>) {
+        // The outcome of a subscription that has been left in the meantime is nobody's.
+        let Some(open) = self.open.get_mut(&project).filter(|o| o.generation == generation) else { return };
         self.join_handles.remove(&project);
-        let is_current = self.open.get(&project).is_some_and(|o| o.generation == generation);
         match outcome {
-            Ok(()) => {
-                if let Some(open) = self.open.get_mut(&project).filter(|_| is_current) {
-                    open.is_live = true;
-                }
-            }
-            Err(error) if is_current => {
+            Ok(()) => open.is_live = true,
+            Err(error) => {
+                let request = open.request;
                 self.open.remove(&project);
+                self.generation += 1;
                 self.peer.outbound.purge(project);
-                let error = error.clone();
-                let channel = Channel::Project(project);
-                let details = serde_json::json!({ "channel": channel });
-                self.fail(error.with_details(details), None);
+                let details = serde_json::json!({ "channel": Channel::Project(project) });
+                self.fail(error.with_details(details), request);
             }
-            Err(_) => {}
         }
     }
 

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::relay::{Content, Parcel, Relay};
+use super::relay::{Content, Parcel};
 use crate::app::App;
 use crate::config::DOORBELL_TICK;
 use crate::room::Message;
@@ -92,6 +92,7 @@ async fn hear(app: &App, url: &str) -> anyhow::Result<std::convert::Infallible> 
     info!("listening for signals");
     // Whatever was signalled while nobody listened is found by looking.
     look_at_everything(app);
+    app.rooms.tell_all(|| Message::Reintroduce);
 
     let canary = app.instance.to_string();
     let mut heard_at = Instant::now();
@@ -126,6 +127,7 @@ fn handle(app: &App, channel: &str, payload: &str) {
         LOG_CHANNEL => app.database.commits().reader.note(payload.split(';').filter_map(parse_head)),
         PRESENCE_CHANNEL => match serde_json::from_str::<Parcel>(payload) {
             Ok(parcel) if parcel.from != app.instance => {
+                app.relay.set_has_others(true);
                 let Some(room) = app.rooms.find(parcel.project) else { return };
                 room.hint(match parcel.content {
                     Content::Diff(diff) => Message::RemotePresence { instance: parcel.from, diff },
@@ -149,11 +151,11 @@ fn look_at_everything(app: &App) {
 }
 
 /// Rings for this instance's commits, sends its presence and its canary, until told to stop.
-pub async fn ring(app: Arc<App>, relay: Arc<Relay>, url: String, stop: CancellationToken) {
+pub async fn ring(app: Arc<App>, url: String, stop: CancellationToken) {
     loop {
         let rung = tokio::select! {
             () = stop.cancelled() => return,
-            rung = ring_until_lost(&app, &relay, &url) => rung,
+            rung = ring_until_lost(&app, &url) => rung,
         };
         let Err(error) = rung;
         debug!(error = format!("{error:#}"), "lost the doorbell, reconnecting");
@@ -164,7 +166,7 @@ pub async fn ring(app: Arc<App>, relay: Arc<Relay>, url: String, stop: Cancellat
     }
 }
 
-async fn ring_until_lost(app: &App, relay: &Relay, url: &str) -> anyhow::Result<std::convert::Infallible> {
+async fn ring_until_lost(app: &App, url: &str) -> anyhow::Result<std::convert::Infallible> {
     let (client, connection) = connect(url, "glassbox-doorbell").await?;
     let _connection = AbortOnDrop(tokio::spawn(connection));
     timeout(ANSWER_DEADLINE, client.batch_execute("set synchronous_commit = off")).await??;
@@ -190,7 +192,7 @@ async fn ring_until_lost(app: &App, relay: &Relay, url: &str) -> anyhow::Result<
                     crate::metrics::doorbell();
                 }
             }
-            texts = relay.take() => {
+            texts = app.relay.take() => {
                 for text in texts {
                     notify(&client, PRESENCE_CHANNEL, &text).await?;
                 }

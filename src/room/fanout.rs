@@ -26,8 +26,8 @@ use crate::auth;
 use crate::config::{HEAD_BEAT, PRESENCE_RELAY_TICK, PRESENCE_TICK};
 use crate::session::outbound::{Lane, Outbound};
 use crate::session::peer::Peer;
-use crate::store::Tenant;
 use crate::store::events::LogRow;
+use crate::store::{Tenant, members};
 
 /// Most events that the tail holds for those who join.
 const TAIL_EVENTS_MAX: usize = 4096;
@@ -181,9 +181,10 @@ impl State {
                 self.presence.hear(instance, diff);
                 self.presence_changed();
             }
-            Message::PresenceAsked => {
-                let here = self.presence.everybody_here();
-                self.surroundings.relay.tell(self.seat.project, &here);
+            Message::PresenceAsked => self.introduce(),
+            Message::Reintroduce => {
+                self.introduce();
+                self.surroundings.relay.ask(self.seat.project);
             }
             Message::Living(living) => {
                 if self.presence.needs_expiry() {
@@ -271,7 +272,8 @@ impl State {
             }
         }
         // What changes rights is sent to nobody before the rights were looked at: the event commits the loss.
-        if events.iter().any(|e| e.kind == Kind::Rights) {
+        let is_over = events.iter().any(|e| e.kind == Kind::ProjectDeleted);
+        if !is_over && events.iter().any(|e| e.kind == Kind::Rights) {
             self.look_at_rights().await;
         }
         self.send_events(&events);
@@ -376,8 +378,14 @@ impl State {
             .map(|s| s.member.peer.session)
             .collect();
         if !lost.is_empty() {
-            debug!(project.id = %self.seat.project, sessions = lost.len(), "access revoked");
-            self.dismiss(lost, UnsubscribedReason::Revoked);
+            // Nobody may see a project that is gone.
+            let found = members::locate_project(&self.surroundings.database, self.seat.project).await;
+            let reason = match found {
+                Ok(None) => UnsubscribedReason::Deleted,
+                Ok(Some(_)) | Err(_) => UnsubscribedReason::Revoked,
+            };
+            debug!(project.id = %self.seat.project, sessions = lost.len(), ?reason, "access ended");
+            self.dismiss(lost, reason);
         }
     }
 
@@ -405,6 +413,11 @@ impl State {
     }
 
     // Presence --------------------------------------------------------------------------------------------------
+
+    /// Tells the other instances everybody who is here.
+    fn introduce(&self) {
+        self.surroundings.relay.tell(self.seat.project, &self.presence.everybody_here());
+    }
 
     fn presence_changed(&mut self) {
         if !self.presence.is_dirty() {

@@ -1,8 +1,14 @@
 //! The integration tests, in one binary: on a real PostgreSQL, with one database for each test.
 
+mod chaos;
 mod embedded;
 mod feed_order;
+mod isolation;
+mod locks;
+mod presence;
+mod resume;
 mod rooms;
 mod schema;
+mod sockets;
 #[allow(dead_code, reason = "what tests stand on is written for all of them")]
 mod support;

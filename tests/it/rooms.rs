@@ -7,9 +7,9 @@ use glassbox_protocol::entity::Position;
 use glassbox_protocol::server::Outcome;
 use glassbox_protocol::{Command, ErrorCode, NodeId, ProjectId, RequestId};
 
-use crate::support::world::World;
 use crate::support::client::Client;
 use crate::support::mirror::{Start, fold, read_log, read_tables};
+use crate::support::world::World;
 
 pub fn create(id: NodeId, title: &str) -> Command {
     Command::NodeCreate(NodeCreate {
@@ -142,7 +142,8 @@ async fn a_field_that_somebody_else_changed_is_a_conflict_and_other_fields_merge
     anns.command(create(node, "one")).await.expect("create");
     assert_eq!(bobs.command(retitle(node, "two")).await.expect("update").version, Some(2));
 
-    let on_one = |changes| Command::NodeUpdate(NodeUpdate { node_id: node, changes, base_version: Some(1), fence: None });
+    let on_one =
+        |changes| Command::NodeUpdate(NodeUpdate { node_id: node, changes, base_version: Some(1), fence: None });
     let title = NodeChanges { title: Some("mine".into()), ..NodeChanges::default() };
     let conflict = anns.command(on_one(title)).await.expect_err("a conflict");
     assert_eq!(conflict.code, ErrorCode::VersionConflict);
@@ -151,7 +152,8 @@ async fn a_field_that_somebody_else_changed_is_a_conflict_and_other_fields_merge
 
     let status = NodeChanges { status: Some("in_progress".into()), ..NodeChanges::default() };
     assert_eq!(anns.command(on_one(status)).await.expect("another field").version, Some(3));
-    let title = anns.wait_mirror("the merge", project, |m| m.node(node).filter(|n| n.version == 3).cloned()).await.title;
+    let title =
+        anns.wait_mirror("the merge", project, |m| m.node(node).filter(|n| n.version == 3).cloned()).await.title;
     assert_eq!(title, "two");
 }
 
@@ -213,7 +215,8 @@ async fn a_bad_command_in_a_batch_fails_alone() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     foreign.rollback().await.expect("let go");
     for (i, request) in requests.iter().enumerate() {
-        crate::support::wait_until("an answer", Duration::from_secs(10), async || !client.answers(*request).is_empty()).await;
+        crate::support::wait_until("an answer", Duration::from_secs(10), async || !client.answers(*request).is_empty())
+            .await;
         let answer = client.answers(*request).remove(0);
         match i {
             7 => assert_eq!(answer.expect_err("a bad reference").code, ErrorCode::Validation),

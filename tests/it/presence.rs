@@ -1,0 +1,131 @@
+//! Presence: who is here, on all instances, newest value first, stored nowhere.
+
+use std::time::Duration;
+
+use glassbox_protocol::Channel;
+use glassbox_protocol::client::{Presence, PresenceFields};
+use glassbox_protocol::entity::Position;
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::mirror::Start;
+use crate::support::wait_until;
+use crate::support::world::World;
+
+fn at(x: f64) -> PresenceFields {
+    PresenceFields { cursor: Some(Some(Position { x, y: 0.0 })), ..PresenceFields::default() }
+}
+
+/// Folds presence frames: who is here and where their cursor is.
+fn present(client: &Client) -> std::collections::BTreeMap<String, Value> {
+    let mut here = std::collections::BTreeMap::new();
+    for frame in client.frames_since(0) {
+        let payload = &frame["payload"];
+        let entries = |name: &str| payload[name].as_array().cloned().unwrap_or_default();
+        let id = |entry: &Value| entry["sessionId"].as_str().unwrap_or_default().to_owned();
+        match frame["type"].as_str() {
+            Some("presence_state") => {
+                here = entries("members").into_iter().map(|m| (id(&m), m["cursor"]["x"].clone())).collect();
+            }
+            Some("presence_diff") => {
+                for join in entries("joins") {
+                    here.insert(id(&join), join["cursor"]["x"].clone());
+                }
+                for leave in entries("leaves") {
+                    here.remove(leave.as_str().unwrap_or_default());
+                }
+                for update in entries("updates") {
+                    if let Some(cursor) = update.get("cursor") {
+                        here.insert(id(&update), cursor["x"].clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    here
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cursors_are_seen_on_both_instances_and_end_with_their_session() {
+    let world = World::with_instances(2).await;
+    let ann = world.user("ann").await;
+    let project = world.project(&ann).await;
+    let here = world.client(0, &ann).await;
+    let there = world.client(1, &ann).await;
+    for client in [&here, &there] {
+        client.subscribe(project, Start::Live).await.expect("subscribe");
+    }
+    let session = here.welcome.session_id.to_string();
+    // An instance learns of the other one with its next heartbeat; until then nothing is relayed.
+    let mut x = 0.0;
+    wait_until("the cursor on the other instance", Duration::from_secs(20), async || {
+        x += 1.0;
+        here.present(Presence { channel: Channel::Project(project), state: at(x) });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        present(&there).get(&session).is_some_and(|v| *v != Value::Null)
+    })
+    .await;
+    here.present(Presence { channel: Channel::Project(project), state: at(1000.0) });
+    wait_until("the newest value", Duration::from_secs(5), async || {
+        present(&there).get(&session) == Some(&json!(1000.0)) && present(&here).get(&session) == Some(&json!(1000.0))
+    })
+    .await;
+
+    // Who comes later is told who is here, on both instances.
+    let late = world.client(1, &ann).await;
+    late.subscribe(project, Start::Live).await.expect("subscribe");
+    wait_until("everybody who is here", Duration::from_secs(5), async || {
+        let here = present(&late);
+        here.get(&session) == Some(&json!(1000.0)) && here.len() == 3
+    })
+    .await;
+
+    here.close().await;
+    wait_until("the departure", Duration::from_secs(2), async || !present(&there).contains_key(&session)).await;
+    for client in [&there, &late] {
+        client.assert_sound();
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_cursor_moves_is_coalesced_and_touches_no_table() {
+    let world = World::builder().limits(|limits| limits.presence_per_second = 10_000).start().await;
+    let ann = world.user("ann").await;
+    let project = world.project(&ann).await;
+    let (mover, watcher) = (world.client(0, &ann).await, world.client(0, &ann).await);
+    for client in [&mover, &watcher] {
+        client.subscribe(project, Start::Live).await.expect("subscribe");
+    }
+    let before = newest_writes(&world).await;
+    let since = watcher.position();
+    for n in 1..=500 {
+        mover.present(Presence { channel: Channel::Project(project), state: at(f64::from(n)) });
+    }
+    let session = mover.welcome.session_id.to_string();
+    wait_until("the newest value", Duration::from_secs(5), async || {
+        present(&watcher).get(&session) == Some(&json!(500.0))
+    })
+    .await;
+    let frames = watcher.frames_since(since).iter().filter(|f| f["type"] == "presence_diff").count();
+    assert!(frames < 50, "{frames} frames for 500 moves");
+    assert_eq!(newest_writes(&world).await, before, "presence is written nowhere");
+}
+
+/// For each table how many rows it has and which transaction wrote the newest of them. Heartbeats are not presence.
+async fn newest_writes(world: &World) -> Vec<(String, i64, Option<i64>)> {
+    let superuser = world.database.superuser();
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', schemaname, tablename) from pg_tables
+         where schemaname in ('public', 'realtime') and tablename <> 'instances' order by 1",
+    )
+    .fetch_all(&superuser)
+    .await
+    .expect("tables");
+    let mut newest = Vec::new();
+    for table in tables {
+        let query = format!("select '{table}', count(*), max(xmin::text::bigint) from {table}");
+        newest.push(sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_one(&superuser).await.expect("a table"));
+    }
+    newest
+}
