@@ -5,8 +5,8 @@ use std::io::IsTerminal as _;
 use anyhow::bail;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless `RUST_LOG` says otherwise. sqlx would log each slow statement with its text.
-const FILTER: &str = "info,sqlx=warn";
+/// What is logged unless `RUST_LOG` says otherwise. sqlx would warn of each slow statement, with its whole text.
+const FILTER: &str = "info,sqlx=error";
 
 /// Starts the log. `GLASSBOX_LOG_FORMAT` is `text` or `json`, `RUST_LOG` the filter.
 ///

@@ -14,6 +14,9 @@ const METADATA_BYTES_MAX: usize = 64 * 1024;
 /// Furthest place, canvas units: what a double holds exactly, with room for sums.
 const PLACE_MAX: f64 = 1e12;
 
+/// How many nodes of a cycle a warning names.
+const CYCLE_SHOWN_MAX: usize = 10;
+
 /// Where a document goes in the project.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Placement {
@@ -358,8 +361,9 @@ fn add_edges(result: &mut Import, edges: Vec<Value>, by_canvas_id: &HashMap<Stri
         result.edges.push(NewEdge { id, source: result.nodes[source].id, target: result.nodes[target].id });
     }
     if let Some(cycle) = cycle(&targets) {
-        let path: Vec<&str> = cycle.iter().map(|i| result.nodes[*i].canvas_id.as_str()).collect();
-        let message = format!("the edges make a cycle: {}", path.join(" -> "));
+        let path: Vec<&str> = cycle.iter().take(CYCLE_SHOWN_MAX).map(|i| result.nodes[*i].canvas_id.as_str()).collect();
+        let more = if cycle.len() > path.len() { " -> ..." } else { "" };
+        let message = format!("the edges make a cycle: {}{more}", path.join(" -> "));
         result.warnings.push(Warning { code: "cycle", edge_id: None, message });
     }
 }

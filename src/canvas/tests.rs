@@ -140,7 +140,7 @@ fn a_document_that_is_none_is_refused_as_a_whole() {
         json!({"nodes": [text_node("ok", "ok"), node]})
     };
     for key in ["id", "type", "x", "y", "width", "height"] {
-        let refusal = import(object(&without(key)), &Placement::default()).err().expect("a refusal");
+        let refusal = import(object(&without(key)), &Placement::default()).expect_err("a refusal");
         assert_eq!(refusal.field, format!("nodes[1].{key}"));
     }
     for (document, field) in [
@@ -151,7 +151,7 @@ fn a_document_that_is_none_is_refused_as_a_whole() {
         (json!({"edges": vec![1; 10001]}), "edges"),
         (json!({"nodes": [text_node("a", "a"), text_node("a", "b")]}), "nodes[1].id"),
     ] {
-        let refusal = import(object(&document), &Placement::default()).err().expect("a refusal");
+        let refusal = import(object(&document), &Placement::default()).expect_err("a refusal");
         assert_eq!(refusal.field, field);
     }
 }

@@ -11,11 +11,16 @@ use uuid::Uuid;
 use super::{Tx, members};
 use crate::auth::rights::{ProjectRole, effective_role};
 
-/// A time as the wire writes it, in UTC with microseconds; NULL is served as the beginning of time. The same as
-/// `realtime.time_text`, which PostgreSQL cannot inline: called per row it costs more than all the rest.
+/// A time as the wire writes it, in UTC with microseconds; NULL and infinity, which have no text, are served as the
+/// beginning of time. What `realtime.time_text` does, but PostgreSQL cannot inline that one: called for each row it
+/// costs more than all the rest.
 macro_rules! time_text {
     ($column:literal) => {
-        concat!("to_char(coalesce(", $column, ", 'epoch') at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+        concat!(
+            "coalesce(to_char(",
+            $column,
+            " at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), '1970-01-01T00:00:00.000000Z')"
+        )
     };
 }
 pub(super) use time_text;

@@ -187,7 +187,7 @@ async fn nodes(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<RawValue
             case when l.is_locked then ",
         time_text!("n.locked_at"),
         " end as locked_at,
-            case when l.is_locked then ",
+            case when l.is_locked and isfinite(n.lock_expires_at) then ",
         time_text!("n.lock_expires_at"),
         " end as lock_expires_at,",
         time_text!("n.created_at"),
@@ -319,12 +319,12 @@ async fn locks(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<RawValue
             n.locked_by,",
         time_text!("n.locked_at"),
         " as locked_at,",
-        time_text!("n.lock_expires_at"),
+        time_text!("e.ends"),
         " as expires_at,
-            (extract(epoch from least(n.lock_expires_at, t.moment + interval '100 years') - t.moment) * 1000)::bigint
-                as expires_in_ms
+            (extract(epoch from e.ends - t.moment) * 1000)::bigint as expires_in_ms
         from nodes n
         cross join (select clock_timestamp() as moment) t
+        cross join lateral (select least(n.lock_expires_at, t.moment + interval '100 years') as ends) e
         where n.project_id = $1
             and n.deleted_at is null
             and n.locked_by is not null
