@@ -1,8 +1,12 @@
 //! The integration tests, in one binary: on a real PostgreSQL, with one database for each test.
 
+mod auth;
+mod canvas;
 mod chaos;
+mod cli;
 mod embedded;
 mod feed_order;
+mod http;
 mod isolation;
 mod locks;
 mod presence;
