@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Context as _;
 use glassbox_protocol::{ClientId, ProjectId, Seq, UserId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use super::frame::Frame;
-use crate::store::events::LogRow;
+use crate::store::events::{LogRow, open_event, split_line};
 
 /// One event of a project's log.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Event {
             "project_deleted" => Kind::ProjectDeleted,
             _ => Kind::Other,
         };
-        let open = open_frame(public, project, seq, at, is_last)?;
+        let open = open_event(public, project, seq, at, is_last).context("a line of the log is not an object")?;
         let private = match private {
             None => None,
             Some(text) => {
@@ -100,7 +101,7 @@ impl Event {
                     let holder = part.fence.and_then(|fence| {
                         let stored = public.strip_suffix("}}")?;
                         let with_fence = format!(r#"{stored}, "fence": {fence}}}}}"#);
-                        let mut holder = open_frame(&with_fence, project, seq, at, is_last).ok()?;
+                        let mut holder = open_event(&with_fence, project, seq, at, is_last)?;
                         if let Some(request) = part.request {
                             let _ = write!(holder, r#","requestId":"{request}""#);
                         }
@@ -145,25 +146,6 @@ impl Event {
         self.public.len()
             + self.private.as_ref().map_or(0, |p| p.author.len() + p.holder.as_ref().map_or(0, String::len))
     }
-}
-
-/// A line of the log: what everybody sees and, behind a tab, what only its author may see.
-pub fn split_line(line: &str) -> (&str, Option<&str>) {
-    match line.split_once('\t') {
-        Some((public, private)) => (public, Some(private)),
-        None => (line, None),
-    }
-}
-
-/// The stored object with what only the log knows, left open for the generation.
-fn open_frame(public: &str, project: ProjectId, seq: Seq, at: &str, is_last: bool) -> anyhow::Result<String> {
-    let Some(stored) = public.strip_suffix('}') else { anyhow::bail!("a line of the log is not an object") };
-    let mut open = String::with_capacity(public.len() + 160);
-    let _ = write!(open, r#"{stored},"channel":"project:{project}","seq":{seq},"at":"{at}""#);
-    if is_last {
-        open.push_str(r#","txEnd":true"#);
-    }
-    Ok(open)
 }
 
 fn close_frame(open: &str, generation: u32) -> Frame {

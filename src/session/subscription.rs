@@ -19,6 +19,7 @@ use crate::auth::{self, rights::ProjectRight};
 use crate::room::event::Event;
 use crate::room::frame::Frame;
 use crate::room::{JoinOutcome, Member, Message, Room};
+use crate::store::feed::{self, Extent};
 use crate::store::{Failure, Tenant, events, members};
 
 /// Where a subscription starts.
@@ -74,24 +75,24 @@ pub async fn locate(app: &App, project: ProjectId) -> Result<OrgId, Error> {
 pub async fn join(app: &App, room: &Arc<Room>, peer: &Arc<Peer>, generation: u32, start: Start) -> Result<(), Error> {
     let member = Member { peer: Arc::clone(peer), generation };
     let mut rights_looks = room.rights_looks();
-    let (role, epoch, head) = standing(app, room, peer).await?;
-    let subscribed = Subscribed { channel: room.channel(), role, epoch, head: head.seq, generation };
+    let (role, Extent { epoch, head, floor }) = standing(app, room, peer).await?;
+    let subscribed = Subscribed { channel: room.channel(), role, epoch, head, generation };
     if start != Start::Restart {
         push(peer, room.project, ServerMessage::Subscribed(subscribed));
     }
 
     let mut position = match start {
-        Start::Live => head.seq,
+        Start::Live => head,
         Start::Snapshot => snapshot(app, room, peer, generation).await?,
-        Start::Restart => reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head.seq).await?,
+        Start::Restart => reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head).await?,
         Start::Resume(theirs, _) if theirs != epoch => {
-            reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head.seq).await?
+            reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head).await?
         }
-        Start::Resume(_, seq) if seq > head.seq || seq < Seq::ZERO => {
-            reset(app, room, peer, generation, ResetReason::AheadOfHead, epoch, head.seq).await?
+        Start::Resume(_, seq) if seq > head || seq < Seq::ZERO => {
+            reset(app, room, peer, generation, ResetReason::AheadOfHead, epoch, head).await?
         }
-        Start::Resume(_, seq) if seq < head.floor => {
-            reset(app, room, peer, generation, ResetReason::BelowFloor, epoch, head.seq).await?
+        Start::Resume(_, seq) if seq < floor => {
+            reset(app, room, peer, generation, ResetReason::BelowFloor, epoch, head).await?
         }
         Start::Resume(_, seq) => seq,
     };
@@ -117,17 +118,17 @@ pub async fn join(app: &App, room: &Arc<Room>, peer: &Arc<Peer>, generation: u32
 }
 
 /// The caller's role and where the log stands, as of one moment.
-async fn standing(app: &App, room: &Room, peer: &Peer) -> Result<(String, Epoch, events::Head), Error> {
+async fn standing(app: &App, room: &Room, peer: &Peer) -> Result<(String, Extent), Error> {
     let user = peer.user.id;
     let look = async {
         let mut tx = app.database.begin(&Tenant::member(room.org, user)).await?;
         let roles = auth::project_roles(&mut tx, room.project, &[user]).await?;
-        let (epoch, head) = events::standing(&mut tx, room.project).await?;
-        Ok((roles.get(&user).copied(), epoch, head))
+        let extent = feed::extent(&mut tx, room.project).await?;
+        Ok((roles.get(&user).copied(), extent))
     };
-    let (role, epoch, head) = look.await.map_err(|e| unavailable(&e))?;
+    let (role, extent) = look.await.map_err(|e| unavailable(&e))?;
     let role = role.filter(|r| r.may(ProjectRight::Read)).ok_or_else(not_found)?;
-    Ok((role.as_str().to_owned(), epoch, head))
+    Ok((role.as_str().to_owned(), extent))
 }
 
 async fn reset(

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use glassbox_protocol::{Epoch, Seq};
+use glassbox_protocol::{Epoch, ProjectId, Seq};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::Database;
+use super::{Database, Tx};
 
 /// What one transaction wrote to one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,21 @@ impl LogRow {
     pub fn start(&self) -> Seq {
         Seq(self.seq.0 - self.count)
     }
+}
+
+/// A line of the log: what everybody sees and, behind a tab, what only its author may see.
+pub fn split_line(line: &str) -> (&str, Option<&str>) {
+    match line.split_once('\t') {
+        Some((public, private)) => (public, Some(private)),
+        None => (line, None),
+    }
+}
+
+/// The public object of a line with what only its row knows, left open for more fields; `None` if it is no object.
+pub fn open_event(public: &str, project: ProjectId, seq: Seq, at: &str, is_last: bool) -> Option<String> {
+    let fields = public.strip_suffix('}')?;
+    let tx_end = if is_last { r#","txEnd":true"# } else { "" };
+    Some(format!(r#"{fields},"channel":"project:{project}","seq":{seq},"at":"{at}"{tx_end}"#))
 }
 
 /// Where a stream stands.
@@ -130,27 +145,10 @@ pub async fn maintain(db: &Database) -> sqlx::Result<()> {
 ///
 /// # Errors
 /// The database is away.
-pub async fn head(tx: &mut super::Tx, project: glassbox_protocol::ProjectId) -> sqlx::Result<Seq> {
+pub async fn head(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Seq> {
     let seq: Option<i64> = sqlx::query_scalar("select seq from realtime.heads where stream_id = $1")
         .bind(project.0)
         .fetch_optional(tx.conn())
         .await?;
     Ok(seq.map_or(Seq::ZERO, Seq))
-}
-
-/// Where a project's log stands: its life, its head, its floor.
-///
-/// # Errors
-/// The database is away.
-pub async fn standing(tx: &mut super::Tx, project: glassbox_protocol::ProjectId) -> sqlx::Result<(Epoch, Head)> {
-    let row = sqlx::query(
-        "select realtime.epoch() as epoch, coalesce(h.seq, 0) as seq, coalesce(h.floor, 0) as floor
-        from (select 1) one
-        left join realtime.heads h on h.stream_id = $1",
-    )
-    .bind(project.0)
-    .fetch_one(tx.conn())
-    .await?;
-    let head = Head { seq: Seq(row.try_get("seq")?), floor: Seq(row.try_get("floor")?) };
-    Ok((Epoch(row.try_get("epoch")?), head))
 }

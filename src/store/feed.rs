@@ -1,10 +1,11 @@
 //! The log as a request reads it: with the right to see the project, and without what only authors may see.
 
-use glassbox_protocol::{Channel, Epoch, ProjectId, Seq};
+use glassbox_protocol::{Epoch, ProjectId, Seq};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 
 use super::Tx;
+use super::events::{open_event, split_line};
 use super::projects::time_text;
 
 /// Where a project's log begins and ends.
@@ -72,7 +73,6 @@ pub async fn after(
     .fetch_all(tx.conn())
     .await?;
 
-    let channel = Channel::Project(project);
     let mut events = Vec::new();
     let mut next = since.next();
     for row in rows {
@@ -89,28 +89,25 @@ pub async fn after(
                     format!("the log of {project} goes from {} to {seq}", next.0 - 1).into(),
                 ));
             }
-            events.push(event(line, channel, seq, at, seq == last)?);
+            events.push(event(line, project, seq, at, seq == last)?);
             next = next.next();
         }
     }
     Ok(events)
 }
 
-/// Makes an event of one line of the log. What stands behind the tab is the author's alone.
-fn event(line: &str, channel: Channel, seq: i64, at: &str, is_last: bool) -> sqlx::Result<Box<RawValue>> {
-    let public = line.split_once('\t').map_or(line, |(public, _)| public);
-    let fields = public
-        .strip_suffix('}')
-        .ok_or_else(|| sqlx::Error::Decode(format!("event {seq} of {channel} is no object").into()))?;
-    let tx_end = if is_last { ",\"txEnd\":true" } else { "" };
-    RawValue::from_string(format!("{fields},\"channel\":\"{channel}\",\"seq\":{seq},\"at\":\"{at}\"{tx_end}}}"))
-        .map_err(|e| sqlx::Error::Decode(e.into()))
+/// Makes an event of one line of the log, without what is its author's alone.
+fn event(line: &str, project: ProjectId, seq: i64, at: &str, is_last: bool) -> sqlx::Result<Box<RawValue>> {
+    let (public, _) = split_line(line);
+    let open = open_event(public, project, Seq(seq), at, is_last)
+        .ok_or_else(|| sqlx::Error::Decode(format!("event {seq} of {project} is no object").into()))?;
+    RawValue::from_string(open + "}").map_err(|e| sqlx::Error::Decode(e.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use glassbox_protocol::EventFrame;
+    use glassbox_protocol::{Channel, EventFrame};
 
     #[test]
     fn an_event_has_the_frame_s_shape_and_nothing_private() {
@@ -120,7 +117,7 @@ mod tests {
             "\t",
             r#"{"fence": 7, "user": "x"}"#
         );
-        let raw = event(line, Channel::Project(project), 3, "2026-01-01T00:00:00.000000Z", true).expect("an event");
+        let raw = event(line, project, 3, "2026-01-01T00:00:00.000000Z", true).expect("an event");
         let frame: EventFrame = serde_json::from_str(raw.get()).expect("a frame");
         assert_eq!((frame.seq, frame.tx_end, frame.channel), (Seq(3), true, Channel::Project(project)));
         assert!(!raw.get().contains("fence"));
