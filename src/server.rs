@@ -130,8 +130,8 @@ impl Instance {
 
         let tasks = &app.tasks;
         tasks.spawn(room::reader::run(database.clone(), tracks, stop.clone()));
-        tasks.spawn(backplane::listen(Arc::clone(&app), config.database_url.clone(), stop.clone()));
-        tasks.spawn(backplane::ring(Arc::clone(&app), config.database_url, stop.clone()));
+        tasks.spawn(backplane::listen(Arc::clone(&app), stop.clone()));
+        tasks.spawn(backplane::ring(Arc::clone(&app), stop.clone()));
         tasks.spawn(lock::sweep(database.clone(), stop.clone()));
         tasks.spawn(heartbeat(Arc::clone(&app), living, stop.clone()));
         tasks.spawn(maintain(database, stop.clone()));

@@ -51,6 +51,8 @@ const READER_CONNECTIONS: u32 = 3;
 pub struct Database {
     app: PgPool,
     reader: PgPool,
+    /// For the connections that signals come and go on.
+    signals: PgConnectOptions,
     commits: Arc<Commits>,
 }
 
@@ -144,9 +146,10 @@ impl Database {
     /// # Errors
     /// A malformed URL.
     pub fn connect(url: &str, pool_size: u32) -> anyhow::Result<Self> {
-        let app = pool(url, "glassbox_app", pool_size)?;
-        let reader = pool(url, "glassbox_reader", READER_CONNECTIONS)?;
-        Ok(Self { app, reader, commits: Arc::default() })
+        let signals = connect_options(url, "glassbox_reader")?;
+        let app = pool(connect_options(url, "glassbox_app")?, pool_size);
+        let reader = pool(signals.clone(), READER_CONNECTIONS);
+        Ok(Self { app, reader, signals, commits: Arc::default() })
     }
 
     /// Tells what this instance has committed; for the log reader and the doorbell.
@@ -199,6 +202,11 @@ impl Database {
         &self.app
     }
 
+    /// How to open a connection of one's own for signals, under a name that `pg_stat_activity` shows.
+    pub(crate) fn signal_options(&self, name: &str) -> PgConnectOptions {
+        self.signals.clone().application_name(name)
+    }
+
     /// Closes the pools.
     pub async fn close(&self) {
         self.app.close().await;
@@ -206,18 +214,21 @@ impl Database {
     }
 }
 
-fn pool(url: &str, role: &str, size: u32) -> anyhow::Result<PgPool> {
+fn connect_options(url: &str, role: &str) -> anyhow::Result<PgConnectOptions> {
     let options: PgConnectOptions = url.parse().context("DATABASE_URL: not a PostgreSQL URL")?;
-    let options = options
+    Ok(options
         .application_name("glassbox")
         .statement_cache_capacity(200)
         .options(SESSION_SETTINGS)
-        .options([("role", role)]);
-    Ok(PgPoolOptions::new()
+        .options([("role", role)]))
+}
+
+fn pool(options: PgConnectOptions, size: u32) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// A transaction with a tenant context. Dropped, it changes nothing.

@@ -6,7 +6,6 @@
 //! other instances what this one has committed: one NOTIFY for the commits of a few milliseconds, on a connection that
 //! does not wait for the disk, because NOTIFY holds a database-wide lock over its commit.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,9 +14,9 @@ use anyhow::{Context as _, bail};
 use futures::FutureExt as _;
 use glassbox_protocol::Seq;
 use rand::RngExt as _;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, timeout};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::{Instant, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -44,12 +43,12 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 const DOORBELL_BYTES_MAX: usize = 4_000;
 
 /// Hears signals until told to stop; reconnects by itself.
-pub async fn listen(app: Arc<App>, url: String, stop: CancellationToken) {
+pub async fn listen(app: Arc<App>, stop: CancellationToken) {
     let mut is_first = true;
     loop {
         let heard = tokio::select! {
             () = stop.cancelled() => return,
-            heard = hear(&app, &url) => heard,
+            heard = hear(&app) => heard,
         };
         app.is_listening.store(false, Ordering::Relaxed);
         let Err(error) = heard;
@@ -68,62 +67,40 @@ pub async fn listen(app: Arc<App>, url: String, stop: CancellationToken) {
     }
 }
 
-async fn hear(app: &App, url: &str) -> anyhow::Result<std::convert::Infallible> {
-    let (client, mut connection) = connect(url, "glassbox-listener").await?;
-    let (heard, mut signals) = mpsc::channel(1024);
-    // The connection must be read all the time, or the server's queue of notifications cannot be cut.
-    let reading = tokio::spawn(async move {
-        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
-            match message {
-                Ok(AsyncMessage::Notification(n)) => {
-                    // Full: what is lost is found by the poll.
-                    let _ = heard.try_send((n.channel().to_owned(), n.payload().to_owned()));
-                }
-                Ok(_) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    });
-    let reading = AbortOnDrop(reading);
-    let statement = format!("listen {LOG_CHANNEL}; listen {PRESENCE_CHANNEL}; listen {CANARY_CHANNEL}");
-    timeout(ANSWER_DEADLINE, client.batch_execute(&statement)).await.context("listen")?.context("listen")?;
+async fn hear(app: &App) -> anyhow::Result<std::convert::Infallible> {
+    let pool =
+        PgPoolOptions::new().max_connections(1).connect_lazy_with(app.database.signal_options("glassbox-listener"));
+    let mut listener = in_time(PgListener::connect_with(&pool)).await.context("connect")?;
+    // A connection that is replaced behind our back would hide what was signalled meanwhile.
+    listener.eager_reconnect(false);
+    in_time(listener.listen_all([LOG_CHANNEL, PRESENCE_CHANNEL, CANARY_CHANNEL])).await.context("listen")?;
     app.is_listening.store(true, Ordering::Relaxed);
     info!("listening for signals");
     // Whatever was signalled while nobody listened is found by looking.
-    look_at_everything(app);
+    app.database.commits().look_at_everything();
     app.rooms.tell_all(|| Message::Reintroduce);
 
     let canary = app.instance.to_string();
     let mut heard_at = Instant::now();
     loop {
-        let signal = timeout(CANARY_DEADLINE.saturating_sub(heard_at.elapsed()), signals.recv()).await;
-        match signal {
-            Ok(Some((channel, payload))) => {
-                if channel == CANARY_CHANNEL {
-                    if payload == canary {
-                        heard_at = Instant::now();
-                    }
-                } else {
-                    crate::metrics::signal();
-                    handle(app, &channel, &payload);
-                }
-            }
-            Ok(None) => {
-                drop(reading);
-                bail!("the connection was closed");
-            }
-            Err(_) => bail!("no canary for {CANARY_DEADLINE:?}: the connection is half dead"),
-        }
-        if heard_at.elapsed() >= CANARY_DEADLINE {
+        let Ok(signal) = timeout_at(heard_at + CANARY_DEADLINE, listener.try_recv()).await else {
             bail!("no canary for {CANARY_DEADLINE:?}: the connection is half dead");
+        };
+        let Some(signal) = signal? else { bail!("the connection was closed") };
+        if signal.channel() == CANARY_CHANNEL {
+            if signal.payload() == canary {
+                heard_at = Instant::now();
+            }
+        } else {
+            crate::metrics::signal();
+            handle(app, signal.channel(), signal.payload());
         }
     }
 }
 
 fn handle(app: &App, channel: &str, payload: &str) {
     match channel {
-        LOG_CHANNEL if payload == "*" => look_at_everything(app),
+        LOG_CHANNEL if payload == "*" => app.database.commits().look_at_everything(),
         LOG_CHANNEL => app.database.commits().reader.note(payload.split(';').filter_map(parse_head)),
         PRESENCE_CHANNEL => match serde_json::from_str::<Parcel>(payload) {
             Ok(parcel) if parcel.from != app.instance => {
@@ -146,16 +123,12 @@ fn parse_head(text: &str) -> Option<(Uuid, Seq)> {
     Some((stream.parse().ok()?, Seq(head.parse().ok()?)))
 }
 
-fn look_at_everything(app: &App) {
-    app.database.commits().look_at_everything();
-}
-
 /// Rings for this instance's commits, sends its presence and its canary, until told to stop.
-pub async fn ring(app: Arc<App>, url: String, stop: CancellationToken) {
+pub async fn ring(app: Arc<App>, stop: CancellationToken) {
     loop {
         let rung = tokio::select! {
             () = stop.cancelled() => return,
-            rung = ring_until_lost(&app, &url) => rung,
+            rung = ring_until_lost(&app) => rung,
         };
         let Err(error) = rung;
         debug!(error = format!("{error:#}"), "lost the doorbell, reconnecting");
@@ -166,10 +139,10 @@ pub async fn ring(app: Arc<App>, url: String, stop: CancellationToken) {
     }
 }
 
-async fn ring_until_lost(app: &App, url: &str) -> anyhow::Result<std::convert::Infallible> {
-    let (client, connection) = connect(url, "glassbox-doorbell").await?;
-    let _connection = AbortOnDrop(tokio::spawn(connection));
-    timeout(ANSWER_DEADLINE, client.batch_execute("set synchronous_commit = off")).await??;
+async fn ring_until_lost(app: &App) -> anyhow::Result<std::convert::Infallible> {
+    let options = app.database.signal_options("glassbox-doorbell");
+    let mut conn = in_time(PgConnection::connect_with(&options)).await.context("connect")?;
+    in_time(sqlx::query("set synchronous_commit = off").execute(&mut conn)).await?;
     let commits = Arc::clone(app.database.commits());
     let mut canary = interval(CANARY_INTERVAL);
     let id = app.instance.to_string();
@@ -188,16 +161,16 @@ async fn ring_until_lost(app: &App, url: &str) -> anyhow::Result<std::convert::I
                 }
                 rung_at = Instant::now();
                 for payload in payloads(heads.into_iter()) {
-                    notify(&client, LOG_CHANNEL, &payload).await?;
+                    notify(&mut conn, LOG_CHANNEL, &payload).await?;
                     crate::metrics::doorbell();
                 }
             }
             texts = app.relay.take() => {
                 for text in texts {
-                    notify(&client, PRESENCE_CHANNEL, &text).await?;
+                    notify(&mut conn, PRESENCE_CHANNEL, &text).await?;
                 }
             }
-            _ = canary.tick() => notify(&client, CANARY_CHANNEL, &id).await?,
+            _ = canary.tick() => notify(&mut conn, CANARY_CHANNEL, &id).await?,
         }
     }
 }
@@ -218,28 +191,15 @@ fn payloads(heads: impl Iterator<Item = (Uuid, Seq)>) -> Vec<String> {
     payloads
 }
 
-async fn notify(client: &Client, channel: &str, payload: &str) -> anyhow::Result<()> {
-    timeout(ANSWER_DEADLINE, client.execute("select pg_notify($1, $2)", &[&channel, &payload]))
-        .await
-        .context("ring")?
-        .context("ring")?;
+async fn notify(conn: &mut PgConnection, channel: &str, payload: &str) -> anyhow::Result<()> {
+    let ring = sqlx::query("select pg_notify($1, $2)").bind(channel).bind(payload).execute(conn);
+    in_time(ring).await.context("ring")?;
     Ok(())
 }
 
-type Connection = tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>;
-
-async fn connect(url: &str, name: &str) -> anyhow::Result<(Client, Connection)> {
-    let mut config: Config = url.parse().context("DATABASE_URL: not a PostgreSQL URL")?;
-    config.application_name(name).options("-c role=glassbox_reader");
-    timeout(ANSWER_DEADLINE, config.connect(NoTls)).await.context("connect")?.context("connect")
-}
-
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// Waits for an answer of the database, but not for ever.
+async fn in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) -> anyhow::Result<T> {
+    Ok(timeout(ANSWER_DEADLINE, answer).await.context("no answer in time")??)
 }
 
 #[cfg(test)]

@@ -83,6 +83,11 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", "the body is too large")
     }
 
+    /// The path speaks WebSocket only.
+    pub fn upgrade_required() -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "BAD_REQUEST", "this path speaks WebSocket only")
+    }
+
     /// Something like it is there already.
     pub fn conflict(message: &str) -> Self {
         Self::new(StatusCode::CONFLICT, "CONFLICT", message)
@@ -129,6 +134,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

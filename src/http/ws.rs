@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{debug, error};
 
-use super::error::ApiError;
+use super::error::{ApiError, ApiResult};
 use crate::app::SharedApp;
 use crate::auth;
 use crate::session;
@@ -31,7 +31,7 @@ pub async fn upgrade(
     let headers = request.headers();
     let key = match accept_key(headers) {
         Ok(key) => key,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     if !is_origin_allowed(&app.allowed_origins, headers) {
         return ApiError::forbidden().with("reason", "this Origin is not allowed").into_response();
@@ -77,22 +77,19 @@ pub async fn upgrade(
 }
 
 /// RFC 6455, section 4.2.1: what a handshake must say.
-fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Response> {
+fn accept_key(headers: &HeaderMap) -> ApiResult<HeaderValue> {
     let is_upgrade =
         has_token(headers, header::CONNECTION, "upgrade") && has_token(headers, header::UPGRADE, "websocket");
     if !is_upgrade {
-        let mut refusal = ApiError::field("Upgrade", "this address speaks WebSocket only").into_response();
-        *refusal.status_mut() = StatusCode::UPGRADE_REQUIRED;
-        refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        return Err(refusal);
+        return Err(ApiError::upgrade_required());
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
-        return Err(ApiError::field("Sec-WebSocket-Version", "must be 13").into_response());
+        return Err(ApiError::field("Sec-WebSocket-Version", "must be 13"));
     }
     headers
         .get(header::SEC_WEBSOCKET_KEY)
         .and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok())
-        .ok_or_else(|| ApiError::field("Sec-WebSocket-Key", "is required").into_response())
+        .ok_or_else(|| ApiError::field("Sec-WebSocket-Key", "is required"))
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
