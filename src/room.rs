@@ -174,7 +174,7 @@ impl Rooms {
 
     /// The project's room, if it is open.
     pub fn find(&self, project: ProjectId) -> Option<Arc<Room>> {
-        self.open.get(&project).map(|room| Arc::clone(&room))
+        self.open.get(&project).filter(|room| !room.mailbox.is_closed()).map(|room| Arc::clone(&room))
     }
 
     /// Tells every open room something small; a room whose mailbox is full misses it.

@@ -51,6 +51,8 @@ use subscription::Start;
 const MALFORMED_MAX: u32 = 20;
 /// Refusals for exceeding a rate before the session is closed.
 const RATE_REFUSALS_MAX: u32 = 500;
+/// How long a draining instance waits for the answers to what a client has asked.
+const ANSWERS_DEADLINE: Duration = Duration::from_secs(3);
 /// How long before its end a token's end is announced, s.
 const TOKEN_WARNING_S: i64 = 60;
 /// How long a session may outlive its token, s.
@@ -84,6 +86,7 @@ impl Sessions {
             clients.spawn(async move {
                 // A client that follows the hint is gone by then.
                 tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
+                let _ = timeout(ANSWERS_DEADLINE, peer.is_answered()).await;
                 peer.outbound.close(CloseCode::ServiceRestart, "the instance restarts");
             });
         }
@@ -227,7 +230,7 @@ struct Session {
     token_ends_at: i64,
     is_token_end_told: bool,
     open: HashMap<ProjectId, Open>,
-    joins: JoinSet<(ProjectId, u32, Result<(), Error>)>,
+    joins: JoinSet<(ProjectId, u32, Result<Arc<Room>, Error>)>,
     join_handles: HashMap<ProjectId, tokio::task::AbortHandle>,
     /// Grows when a channel is left, so that a later subscription's frames can be told apart.
     generation: u32,
@@ -459,6 +462,7 @@ impl Session {
         self.has_waited |= matches!(&command, Command::LockAcquire(lock) if lock.wait == Some(true));
         let key = CommandKey { user: self.peer.user.id, client: self.peer.client, request };
         let request = Request::new(key, command, Reply::Session(Arc::clone(&self.peer)));
+        self.peer.asked();
         if let Err(request) = room.submit(request) {
             request.answer(Err(Error::new(ErrorCode::ProjectBusy, "too many commands wait; try again")));
         }
@@ -521,18 +525,21 @@ impl Session {
         let (app, room, peer) = (Arc::clone(&self.app), Arc::clone(&open.room), Arc::clone(&self.peer));
         let generation = open.generation;
         let handle = self.joins.spawn(async move {
-            let outcome = subscription::join(&app, &room, &peer, generation, start).await;
+            let outcome = subscription::join(&app, room, &peer, generation, start).await;
             (project, generation, outcome)
         });
         self.join_handles.insert(project, handle);
     }
 
-    fn joined(&mut self, project: ProjectId, generation: u32, outcome: Result<(), Error>) {
+    fn joined(&mut self, project: ProjectId, generation: u32, outcome: Result<Arc<Room>, Error>) {
         // The outcome of a subscription that has been left in the meantime is nobody's.
         let Some(open) = self.open.get_mut(&project).filter(|o| o.generation == generation) else { return };
         self.join_handles.remove(&project);
         match outcome {
-            Ok(()) => open.is_live = true,
+            Ok(room) => {
+                open.room = room;
+                open.is_live = true;
+            }
             Err(error) => {
                 let request = open.request;
                 self.open.remove(&project);

@@ -19,7 +19,7 @@ use tracing::{debug, error, warn};
 
 use super::event::{Event, Kind};
 use super::frame::Frame;
-use super::presence::Presence;
+use super::presence::{Departure, Presence};
 use super::reader::Track;
 use super::{LINGER, Message, Room, Seat, Surroundings};
 use crate::auth;
@@ -107,12 +107,8 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
             _ = beat.tick() => {
                 state.beat();
                 if state.is_over() {
-                    // Whoever finds the room from now on sees a closed mailbox and opens a new one.
-                    messages.close();
-                    while let Some(message) = messages.recv().await {
-                        state.hear(message).await;
-                    }
-                    state.dismiss_all();
+                    // Whoever finds the room from now on, or waits in its mailbox, sees that it has closed and opens a
+                    // new one.
                     return;
                 }
             }
@@ -247,7 +243,7 @@ impl State {
             let message = Unsubscribed { channel: self.channel(), reason: Some(reason) };
             seated.outbound().message(ServerMessage::Unsubscribed(message), None);
             seated.member.peer.lose(self.seat.project, reason);
-            self.presence.leave(session, super::presence::Departure::Clean, Instant::now());
+            self.presence.leave(session, Departure::Clean, Instant::now());
         }
         self.presence_changed();
         self.note_emptiness();
@@ -349,9 +345,12 @@ impl State {
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget().await;
         }
-        for (_, seated) in self.members.drain() {
+        let now = Instant::now();
+        for (session, seated) in self.members.drain() {
             seated.outbound().purge(self.seat.project);
             seated.member.peer.restart(self.seat.project);
+            // Back in a moment, unless its connection ends just now.
+            self.presence.leave(session, Departure::Lost, now);
         }
         self.note_emptiness();
     }

@@ -77,6 +77,7 @@ impl Request {
                     Err(error) => ServerMessage::Error(error),
                 };
                 peer.outbound.message(message, Some(self.key.request));
+                peer.answered();
             }
             Reply::Caller(caller) => {
                 let _ = caller.send(answer);

@@ -1,5 +1,6 @@
 //! A session as rooms see it: who it is, where its frames go, and what they have to tell it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use glassbox_protocol::server::{UnsubscribedReason, User};
@@ -18,6 +19,9 @@ pub struct Peer {
     pub user: User,
     /// What waits for the client.
     pub outbound: Outbound,
+    /// Commands without an answer.
+    unanswered: AtomicUsize,
+    all_answered: Notify,
     notices: Mutex<Vec<Notice>>,
     has_notices: Notify,
 }
@@ -39,8 +43,33 @@ impl Peer {
             client,
             user,
             outbound: Outbound::new(outbound_bytes_max),
+            unanswered: AtomicUsize::new(0),
+            all_answered: Notify::new(),
             notices: Mutex::default(),
             has_notices: Notify::new(),
+        }
+    }
+
+    /// A command went to a writer.
+    pub fn asked(&self) {
+        self.unanswered.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A command's answer is queued.
+    pub fn answered(&self) {
+        if self.unanswered.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.all_answered.notify_waiters();
+        }
+    }
+
+    /// Waits until every command has its answer.
+    pub async fn is_answered(&self) {
+        loop {
+            let answered = self.all_answered.notified();
+            if self.unanswered.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            answered.await;
         }
     }
 

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::auth::{self, rights::ProjectRight};
 use crate::room::event::Event;
 use crate::room::frame::Frame;
-use crate::room::{JoinOutcome, Member, Message, Room};
+use crate::room::{Closed, JoinOutcome, Member, Message, Room};
 use crate::store::feed::{self, Extent};
 use crate::store::{Failure, Tenant, events, members};
 
@@ -68,14 +68,20 @@ pub async fn locate(app: &App, project: ProjectId) -> Result<OrgId, Error> {
     members::locate_project(&app.database, project).await.map_err(|e| unavailable(&e))?.ok_or_else(not_found)
 }
 
-/// Brings a session into a room.
+/// Brings a session into a room; returns the room, which is another one when the given one has closed meanwhile.
 ///
 /// # Errors
 /// `NOT_FOUND` when the caller may not see the project, `UNAVAILABLE` when the database is away.
-pub async fn join(app: &App, room: &Arc<Room>, peer: &Arc<Peer>, generation: u32, start: Start) -> Result<(), Error> {
+pub async fn join(
+    app: &App,
+    mut room: Arc<Room>,
+    peer: &Arc<Peer>,
+    generation: u32,
+    start: Start,
+) -> Result<Arc<Room>, Error> {
     let member = Member { peer: Arc::clone(peer), generation };
     let mut rights_looks = room.rights_looks();
-    let (role, Extent { epoch, head, floor }) = standing(app, room, peer).await?;
+    let (role, Extent { epoch, head, floor }) = standing(app, &room, peer).await?;
     let subscribed = Subscribed { channel: room.channel(), role, epoch, head, generation };
     if start != Start::Restart {
         push(peer, room.project, ServerMessage::Subscribed(subscribed));
@@ -83,36 +89,47 @@ pub async fn join(app: &App, room: &Arc<Room>, peer: &Arc<Peer>, generation: u32
 
     let mut position = match start {
         Start::Live => head,
-        Start::Snapshot => snapshot(app, room, peer, generation).await?,
-        Start::Restart => reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head).await?,
+        Start::Snapshot => snapshot(app, &room, peer, generation).await?,
+        Start::Restart => reset(app, &room, peer, generation, ResetReason::EpochChanged, epoch, head).await?,
         Start::Resume(theirs, _) if theirs != epoch => {
-            reset(app, room, peer, generation, ResetReason::EpochChanged, epoch, head).await?
+            reset(app, &room, peer, generation, ResetReason::EpochChanged, epoch, head).await?
         }
         Start::Resume(_, seq) if seq > head || seq < Seq::ZERO => {
-            reset(app, room, peer, generation, ResetReason::AheadOfHead, epoch, head).await?
+            reset(app, &room, peer, generation, ResetReason::AheadOfHead, epoch, head).await?
         }
         Start::Resume(_, seq) if seq < floor => {
-            reset(app, room, peer, generation, ResetReason::BelowFloor, epoch, head).await?
+            reset(app, &room, peer, generation, ResetReason::BelowFloor, epoch, head).await?
         }
         Start::Resume(_, seq) => seq,
     };
     loop {
         // What the room has in memory it hands over itself.
         if position < room.tail_start() {
-            position = catch_up(app, room, &member, position).await?;
+            position = catch_up(app, &room, &member, position).await?;
         }
         let (reply, outcome) = oneshot::channel();
         let ask = Message::Join { member: member.clone(), position, rights_looks, reply };
-        let closed = || Error::new(ErrorCode::Unavailable, "the room has closed; subscribe again");
-        room.tell(ask).await.map_err(|_| closed())?;
-        match outcome.await.map_err(|_| closed())? {
-            JoinOutcome::Live => return Ok(()),
-            JoinOutcome::Behind => {
+        let outcome = match room.tell(ask).await {
+            Ok(()) => outcome.await.ok(),
+            Err(Closed) => None,
+        };
+        match outcome {
+            Some(JoinOutcome::Live) => return Ok(room),
+            // It had been empty for a while and closed just now: go on in a new one.
+            None => {
+                room = app
+                    .rooms
+                    .open(room.project, room.org)
+                    .map_err(|_| Error::new(ErrorCode::Unavailable, "the instance is starting; try again"))?;
                 rights_looks = room.rights_looks();
-                standing(app, room, peer).await?;
-                position = catch_up(app, room, &member, position).await?;
+                standing(app, &room, peer).await?;
             }
-            JoinOutcome::Refused => return Err(not_found()),
+            Some(JoinOutcome::Behind) => {
+                rights_looks = room.rights_looks();
+                standing(app, &room, peer).await?;
+                position = catch_up(app, &room, &member, position).await?;
+            }
+            Some(JoinOutcome::Refused) => return Err(not_found()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{bail, ensure};
 use sqlx::{PgConnection, Row as _};
+use tracing::warn;
 
 use super::migrate;
 
@@ -36,6 +37,14 @@ pub async fn server(url: &str) -> anyhow::Result<()> {
 /// One line that names what is wrong.
 pub async fn login(url: &str) -> anyhow::Result<()> {
     let mut conn = migrate::connect(url).await?;
+    let is_privileged: bool =
+        sqlx::query_scalar("select rolsuper or rolbypassrls from pg_roles where rolname = session_user")
+            .fetch_one(&mut conn)
+            .await?;
+    if is_privileged {
+        // Every connection takes the server's own roles, but whoever has this password need not.
+        warn!("the login of DATABASE_URL bypasses row-level security: give the server a login of its own");
+    }
     for role in ["glassbox_app", "glassbox_reader"] {
         let exists: bool = sqlx::query_scalar("select exists (select 1 from pg_roles where rolname = $1)")
             .bind(role)
