@@ -25,7 +25,9 @@ pub mod fanout;
 pub mod frame;
 pub mod presence;
 pub mod reader;
+pub mod rights;
 pub mod snapshot;
+mod tail;
 pub mod writer;
 
 pub use fanout::{JoinOutcome, Member};

@@ -31,6 +31,7 @@ pub mod orgs;
 pub mod projects;
 pub mod snapshot;
 pub mod tickets;
+pub mod tree;
 pub mod users;
 
 pub use commits::Commits;

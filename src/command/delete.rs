@@ -5,8 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Applied, Done, Job, Place, lock, not_found};
-use crate::store::nodes::{self, Branch};
-use crate::store::{Origin, Tx, locks};
+use crate::store::tree::{self, Branch};
+use crate::store::{Origin, Tx, locks, nodes};
 
 /// Deletes a node and what lies below it, children before parents. Somebody else's lock anywhere in it refuses it.
 pub(super) async fn apply(
@@ -25,7 +25,7 @@ pub(super) async fn apply(
     if let Some(error) = lock::refusal(tx, job, node, fence).await? {
         return Ok(Err(error));
     }
-    let branches = nodes::lock_subtree(tx, place.project, node).await?;
+    let branches = tree::lock_subtree(tx, place.project, node).await?;
     let below: Vec<NodeId> = branches.iter().map(|b| b.node).filter(|n| *n != node).collect();
     if let Some(locked) = locks::foreign_lock(tx, &below, job.user, job.client).await? {
         return Ok(Err(lock::held_error(tx, locked).await?));
@@ -33,7 +33,7 @@ pub(super) async fn apply(
     let deepest = branches.iter().map(|b| b.depth).max().unwrap_or(0);
     set_origins(tx, job, &branches, |b| deepest - b.depth).await?;
     let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
-    nodes::delete(tx, &all).await?;
+    tree::delete(tx, &all).await?;
     Ok(Ok(Done::applied().with_result(json!({ "nodeIds": all }))))
 }
 
@@ -45,10 +45,10 @@ pub(super) async fn restore(tx: &mut Tx, place: Place, job: &Job<'_>, node: Node
         Some(row) if row.deleted_at.is_none() => return Ok(Ok(Done::unchanged().with_version(row.version))),
         Some(_) => {}
     }
-    let branches = nodes::lock_deleted_subtree(tx, place.project, node).await?;
+    let branches = tree::lock_deleted_subtree(tx, place.project, node).await?;
     set_origins(tx, job, &branches, |b| b.depth).await?;
     let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
-    nodes::restore(tx, node, &all).await?;
+    tree::restore(tx, node, &all).await?;
     Ok(Ok(Done::applied().with_result(json!({ "nodeIds": all }))))
 }
 

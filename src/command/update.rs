@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::validate::clamp;
 use super::{Applied, Done, Job, Place, gone, lock, not_found};
 use crate::store::nodes::{self, Content, LockedRow, VersionRow, Write};
-use crate::store::{Origin, Tx};
+use crate::store::{Origin, Tx, tree};
 
 /// Applies updates of nodes that all differ, as one statement.
 pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<Vec<Applied>> {
@@ -166,7 +166,7 @@ async fn check_parent(tx: &mut Tx, place: Place, node: NodeId, parent: NodeId) -
         Some(row) if row.deleted_at.is_none() => {}
         _ => return Ok(Err(Error::validation("changes.parentId", "must be a node of this project"))),
     }
-    Ok(match nodes::parent_cycle(tx, node, parent).await? {
+    Ok(match tree::parent_cycle(tx, node, parent).await? {
         None => Ok(()),
         Some(path) => Err(Error::new(ErrorCode::Cycle, "the new parent lies below the node itself")
             .with_details(json!({ "path": path }))),

@@ -4,7 +4,7 @@
 //! waits for a member: queues are bounded where they belong to the session. It does wait for the database in one case:
 //! when an event may have changed somebody's rights, nothing is sent before they were looked at again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -21,20 +21,14 @@ use super::event::{Event, Kind};
 use super::frame::Frame;
 use super::presence::{Departure, Presence};
 use super::reader::Track;
+use super::rights::who_may_read;
+use super::tail::Tail;
 use super::{LINGER, Message, Room, Seat, Surroundings};
-use crate::auth;
 use crate::config::{HEAD_BEAT, PRESENCE_RELAY_TICK, PRESENCE_TICK};
 use crate::session::outbound::{Lane, Outbound};
 use crate::session::peer::Peer;
 use crate::store::events::LogRow;
-use crate::store::{Tenant, members};
-
-/// Most events that the tail holds for those who join.
-const TAIL_EVENTS_MAX: usize = 4096;
-/// About how much memory the tail may take, bytes.
-const TAIL_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How long rights may stay unknown before nobody hears anything.
-const RIGHTS_DEADLINE: Duration = Duration::from_millis(900);
+use crate::store::members;
 
 /// A session's side of a subscription.
 #[derive(Clone)]
@@ -50,9 +44,10 @@ pub struct Member {
 pub enum JoinOutcome {
     /// The member is live; `synced` is queued.
     Live,
-    /// The tail does not reach back to the member's position; it reads on and asks again.
+    /// The tail does not reach back to the member's position, or rights changed since they were looked at; it looks
+    /// again, reads on, and asks again.
     Behind,
-    /// The member may not see the project any more.
+    /// The project is gone.
     Refused,
 }
 
@@ -79,8 +74,7 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         epoch,
         position,
         members: HashMap::new(),
-        tail: VecDeque::new(),
-        tail_bytes: 0,
+        tail: Tail::default(),
         presence: Presence::default(),
         next_presence: None,
         next_relay: None,
@@ -142,8 +136,7 @@ struct State {
     /// The last event that was sent to the members.
     position: Seq,
     members: HashMap<SessionId, Seated>,
-    tail: VecDeque<Arc<Event>>,
-    tail_bytes: usize,
+    tail: Tail,
     presence: Presence,
     next_presence: Option<Instant>,
     next_relay: Option<Instant>,
@@ -156,7 +149,7 @@ impl State {
     async fn hear(&mut self, message: Message) {
         match message {
             Message::Join { member, position, rights_looks, reply } => {
-                let outcome = self.join(member, position, rights_looks).await;
+                let outcome = self.join(member, position, rights_looks);
                 let _ = reply.send(outcome);
             }
             Message::Leave { session, departure } => {
@@ -193,16 +186,17 @@ impl State {
 
     // Joining and leaving ---------------------------------------------------------------------------------------
 
-    async fn join(&mut self, member: Member, position: Seq, rights_looks: u64) -> JoinOutcome {
+    fn join(&mut self, member: Member, position: Seq, rights_looks: u64) -> JoinOutcome {
         if self.is_deleted {
             return JoinOutcome::Refused;
         }
-        let user = member.peer.user.id;
-        if self.rights_looks() != rights_looks && !self.may_read(HashSet::from([user])).await.contains(&user) {
-            return JoinOutcome::Refused;
+        // Rights were looked at since the join looked: it looks again.
+        if self.rights_looks() != rights_looks {
+            return JoinOutcome::Behind;
         }
+        let user = member.peer.user.id;
         // The member may be ahead of this room, whose reader is a moment behind the snapshot; it then skips events.
-        let missed: Vec<Arc<Event>> = self.tail.iter().filter(|e| e.seq > position).cloned().collect();
+        let missed = self.tail.after(position);
         if position < self.position && missed.first().is_none_or(|e| e.seq != position.next()) {
             return JoinOutcome::Behind;
         }
@@ -277,7 +271,7 @@ impl State {
         for event in events {
             self.is_deleted |= event.kind == Kind::ProjectDeleted;
             self.position = event.seq;
-            self.remember(event);
+            self.tail.push(event);
         }
         self.publish_tail_start();
         if self.is_deleted {
@@ -318,19 +312,10 @@ impl State {
         crate::metrics::events_sent(sent);
     }
 
-    fn remember(&mut self, event: Arc<Event>) {
-        self.tail_bytes += event.size();
-        self.tail.push_back(event);
-        while self.tail.len() > TAIL_EVENTS_MAX || self.tail_bytes > TAIL_BYTES_MAX {
-            let Some(old) = self.tail.pop_front() else { break };
-            self.tail_bytes -= old.size();
-        }
-    }
-
     fn publish_tail_start(&self) {
-        let start = self.tail.front().map_or(self.position.0, |e| e.seq.0 - 1);
         if let Some(room) = self.room.upgrade() {
-            room.tail_start.store(start, Ordering::Release);
+            let start = self.tail.start().unwrap_or(self.position);
+            room.tail_start.store(start.0, Ordering::Release);
         }
     }
 
@@ -339,8 +324,7 @@ impl State {
         warn!(project.id = %self.seat.project, members = self.members.len(), "the room starts over");
         self.epoch = epoch;
         self.position = head;
-        self.tail.clear();
-        self.tail_bytes = 0;
+        self.tail = Tail::default();
         self.publish_tail_start();
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget().await;
@@ -369,7 +353,9 @@ impl State {
         if users.is_empty() {
             return;
         }
-        let allowed = self.may_read(users).await;
+        let Some(allowed) = who_may_read(&self.surroundings.database, &self.seat, users).await else {
+            return self.restart(self.epoch, self.position).await;
+        };
         let lost: Vec<SessionId> = self
             .members
             .values()
@@ -385,29 +371,6 @@ impl State {
             };
             debug!(project.id = %self.seat.project, sessions = lost.len(), ?reason, "access ended");
             self.dismiss(lost, reason);
-        }
-    }
-
-    /// Who among these users may see the project. When the database does not tell in time, nobody.
-    async fn may_read(&self, users: HashSet<UserId>) -> HashSet<UserId> {
-        let users: Vec<UserId> = users.into_iter().collect();
-        let deadline = Instant::now() + RIGHTS_DEADLINE;
-        loop {
-            let look = async {
-                let mut tx = self.surroundings.database.begin(&Tenant::org(self.seat.org)).await?;
-                auth::project_roles(&mut tx, self.seat.project, &users).await
-            };
-            match tokio::time::timeout_at(deadline, look).await {
-                Ok(Ok(roles)) => return roles.into_keys().collect(),
-                Ok(Err(error)) if Instant::now() < deadline => {
-                    warn!(project.id = %self.seat.project, %error, "rights cannot be looked at, trying again");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                Ok(Err(_)) | Err(_) => {
-                    error!(project.id = %self.seat.project, "rights are unknown: the room is closed to everybody");
-                    return HashSet::new();
-                }
-            }
         }
     }
 

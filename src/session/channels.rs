@@ -1,0 +1,126 @@
+//! The channels of a session: opened by joins that run beside it, closed by the client, the room, or the end.
+
+use std::sync::Arc;
+
+use glassbox_protocol::client::Subscribe;
+use glassbox_protocol::server::{CloseCode, UnsubscribedReason};
+use glassbox_protocol::{Channel, ClientId, Error, OrgId, ProjectId, RequestId, UserId};
+use tracing::debug;
+
+use super::conversation::{Open, Session};
+use super::peer::Notice;
+use super::subscription::{self, Start};
+use crate::app::App;
+use crate::room::presence::Departure;
+use crate::room::{Message, Room};
+use crate::store::{Tenant, locks};
+
+impl Session {
+    pub(super) async fn subscribe(&mut self, subscribe: Subscribe, request: Option<RequestId>) -> Result<(), Error> {
+        let Channel::Project(project) = subscribe.channel;
+        if self.open.contains_key(&project) {
+            self.unsubscribe(project).await;
+        }
+        if self.open.len() >= self.app.limits.channels {
+            return Err(Error::validation("channel", format!("at most {} channels", self.app.limits.channels)));
+        }
+        let org = subscription::locate(&self.app, project).await?;
+        let room = self.open_room(project, org)?;
+        self.open.insert(project, Open { request, generation: self.generation, room, is_live: false });
+        self.start_join(project, Start::new(subscribe.from));
+        Ok(())
+    }
+
+    fn start_join(&mut self, project: ProjectId, start: Start) {
+        let Some(open) = self.open.get(&project) else { return };
+        let (app, room, peer) = (Arc::clone(&self.app), Arc::clone(&open.room), Arc::clone(&self.peer));
+        let generation = open.generation;
+        let handle = self.joins.spawn(async move {
+            let outcome = subscription::join(&app, room, &peer, generation, start).await;
+            (project, generation, outcome)
+        });
+        self.join_handles.insert(project, handle);
+    }
+
+    pub(super) fn joined(&mut self, project: ProjectId, generation: u32, outcome: Result<Arc<Room>, Error>) {
+        // The outcome of a subscription that has been left in the meantime is nobody's.
+        let Some(open) = self.open.get_mut(&project).filter(|o| o.generation == generation) else { return };
+        self.join_handles.remove(&project);
+        match outcome {
+            Ok(room) => {
+                open.room = room;
+                open.is_live = true;
+            }
+            Err(error) => {
+                let request = open.request;
+                self.open.remove(&project);
+                self.generation += 1;
+                self.peer.outbound.purge(project);
+                let details = serde_json::json!({ "channel": Channel::Project(project) });
+                self.fail(error.with_details(details), request);
+            }
+        }
+    }
+
+    pub(super) async fn unsubscribe(&mut self, project: ProjectId) {
+        let Some(open) = self.open.remove(&project) else { return };
+        if let Some(join) = self.join_handles.remove(&project) {
+            join.abort();
+        }
+        self.generation += 1;
+        let leave = Message::Leave { session: self.peer.session, departure: Departure::Clean };
+        // A room that has closed has let go of its members.
+        let _ = open.room.tell(leave).await;
+        self.peer.outbound.purge(project);
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Lost(project, reason) => {
+                self.open.remove(&project);
+                self.generation += 1;
+                // Whoever has nothing left to look at is told to stay away.
+                if self.open.is_empty() {
+                    let (code, text) = match reason {
+                        UnsubscribedReason::Revoked => (CloseCode::AccessRevoked, "access revoked"),
+                        UnsubscribedReason::Deleted => (CloseCode::Gone, "the project is gone"),
+                    };
+                    self.peer.outbound.close(code, text);
+                }
+            }
+            Notice::Restart(project) => {
+                if let Some(open) = self.open.get_mut(&project) {
+                    open.is_live = false;
+                    self.start_join(project, Start::Restart);
+                }
+            }
+        }
+    }
+
+    pub(super) async fn leave_all(&mut self, departure: Departure) {
+        self.joins.abort_all();
+        // Aborted joins have let go of the room before the session says that it leaves.
+        while self.joins.join_next().await.is_some() {}
+        for (_, open) in self.open.drain() {
+            let leave = Message::Leave { session: self.peer.session, departure };
+            let _ = open.room.tell(leave).await;
+            if self.has_waited && departure == Departure::Clean {
+                self.app.leave_queues(open.room.org, self.peer.user.id, self.peer.client).await;
+            }
+        }
+    }
+}
+
+impl App {
+    /// Takes a client that has left out of the queues for locks; best effort, a place of a dead client is passed over.
+    async fn leave_queues(&self, org: OrgId, user: UserId, client: ClientId) {
+        let leave = async {
+            let mut tx = self.database.begin(&Tenant::member(org, user)).await?;
+            locks::leave_all_queues(&mut tx, user, client).await?;
+            tx.commit().await
+        };
+        if let Err(error) = leave.await {
+            debug!(%error, "leave the queues for locks");
+        }
+    }
+}

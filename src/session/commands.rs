@@ -1,0 +1,87 @@
+//! Commands on their way from the socket to the writer of their room.
+
+use std::sync::Arc;
+
+use glassbox_protocol::client::DependencyRemove;
+use glassbox_protocol::{Command, Error, ErrorCode, NodeId, OrgId, ProjectId, RequestId};
+
+use super::conversation::Session;
+use super::subscription;
+use crate::command::validate;
+use crate::room::Room;
+use crate::room::writer::{Reply, Request};
+use crate::store::commands::CommandKey;
+use crate::store::members;
+
+impl Session {
+    /// Hands a command to the writer of its room.
+    pub(super) async fn command(&mut self, command: Command, request_id: Option<RequestId>) {
+        let Some(request) = request_id else {
+            return self.fail(Error::validation("requestId", "is required for commands"), None);
+        };
+        if let Err(error) = validate::command(&command) {
+            return self.fail(error, request_id);
+        }
+        let room = match self.room_of(&command).await {
+            Ok(room) => room,
+            Err(error) => return self.fail(error, request_id),
+        };
+        self.has_waited |= matches!(&command, Command::LockAcquire(lock) if lock.wait == Some(true));
+        let key = CommandKey { user: self.peer.user.id, client: self.peer.client, request };
+        let request = Request::new(key, command, Reply::Session(Arc::clone(&self.peer)));
+        self.peer.asked();
+        if let Err(request) = room.submit(request) {
+            request.answer(Err(Error::new(ErrorCode::ProjectBusy, "too many commands wait; try again")));
+        }
+    }
+
+    /// The room that a command is for: the one that is open, or wherever its node lives.
+    async fn room_of(&self, command: &Command) -> Result<Arc<Room>, Error> {
+        let named = match command {
+            Command::NodeCreate(create) => create.project_id,
+            _ => None,
+        };
+        let mut open = self.open.values();
+        match (named, open.next(), open.next()) {
+            (Some(project), _, _) => {
+                if let Some(open) = self.open.get(&project) {
+                    return Ok(Arc::clone(&open.room));
+                }
+                let org = subscription::locate(&self.app, project).await?;
+                self.open_room(project, org)
+            }
+            (None, Some(only), None) => Ok(Arc::clone(&only.room)),
+            (None, _, _) => {
+                let node = node_of(command).ok_or_else(|| {
+                    Error::validation("projectId", "is required unless exactly one project is subscribed")
+                })?;
+                let located = members::locate_node(&self.app.database, node).await;
+                let (org, project) =
+                    located.map_err(|e| subscription::unavailable(&e))?.ok_or_else(crate::command::not_found)?;
+                self.open_room(project, org)
+            }
+        }
+    }
+
+    pub(super) fn open_room(&self, project: ProjectId, org: OrgId) -> Result<Arc<Room>, Error> {
+        self.app
+            .rooms
+            .open(project, org)
+            .map_err(|_| Error::new(ErrorCode::Unavailable, "the instance is starting; try again"))
+    }
+}
+
+fn node_of(command: &Command) -> Option<NodeId> {
+    match command {
+        Command::NodeCreate(create) => create.parent_id,
+        Command::NodeUpdate(update) => Some(update.node_id),
+        Command::NodeMove(moves) => moves.moves.first().map(|m| m.node_id),
+        Command::NodeDelete(node) | Command::NodeRestore(node) => Some(node.node_id),
+        Command::DependencyAdd(edge) => Some(edge.target_node_id),
+        Command::DependencyRemove(DependencyRemove::ByEnds(edge)) => Some(edge.target_node_id),
+        Command::DependencyRemove(_) => None,
+        Command::LockAcquire(lock) => Some(lock.node_id),
+        Command::LockRenew(lock) => Some(lock.node_id),
+        Command::LockRelease(lock) => Some(lock.node_id),
+    }
+}

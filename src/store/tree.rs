@@ -1,0 +1,166 @@
+//! The tree that parents make of a project's nodes: cycles, subtrees, and what goes and comes back together.
+
+use glassbox_protocol::{NodeId, ProjectId};
+use uuid::Uuid;
+
+use super::Tx;
+
+/// Where a parent would lead: the path from the node up to itself, if the parent lies below it.
+///
+/// # Errors
+/// The database is away.
+pub async fn parent_cycle(tx: &mut Tx, node: NodeId, parent: NodeId) -> sqlx::Result<Option<Vec<NodeId>>> {
+    let path: Option<Vec<Uuid>> = sqlx::query_scalar(
+        "with recursive up (id, path) as (
+            select $2::uuid, array[$2::uuid]
+            union all
+            select n.parent_id, up.path || n.parent_id
+            from up
+            join nodes n on n.id = up.id
+            where n.parent_id is not null
+                and up.id <> $1
+                and not n.parent_id = any(up.path)
+        )
+        select path
+        from up
+        where id = $1",
+    )
+    .bind(node.0)
+    .bind(parent.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(path.map(|path| path.into_iter().map(NodeId).collect()))
+}
+
+/// One node of a subtree.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch {
+    /// The node.
+    pub node: NodeId,
+    /// 0 for the root.
+    pub depth: i32,
+}
+
+/// Locks a node and what lies below it and is not deleted, in id order.
+///
+/// # Errors
+/// The database is away, or somebody else holds a row for too long.
+pub async fn lock_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx::Result<Vec<Branch>> {
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+        "with recursive down (id, depth) as (
+            select n.id, 0
+            from nodes n
+            where n.id = $2
+                and n.project_id = $1
+            union all
+            select n.id, down.depth + 1
+            from down
+            join nodes n on n.parent_id = down.id
+            where n.deleted_at is null
+                and n.project_id = $1
+        )
+        select n.id, down.depth
+        from down
+        join nodes n on n.id = down.id
+        order by n.id
+        for update of n",
+    )
+    .bind(project.0)
+    .bind(root.0)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(branches(rows))
+}
+
+/// Locks a deleted node and what the same delete took with it, in id order.
+///
+/// # Errors
+/// The database is away, or somebody else holds a row for too long.
+pub async fn lock_deleted_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx::Result<Vec<Branch>> {
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+        "with recursive down (id, depth, deleted_at) as (
+            select n.id, 0, n.deleted_at
+            from nodes n
+            where n.id = $2
+                and n.project_id = $1
+                and n.deleted_at is not null
+            union all
+            select n.id, down.depth + 1, n.deleted_at
+            from down
+            join nodes n on n.parent_id = down.id
+            where n.deleted_at = down.deleted_at
+                and n.project_id = $1
+        )
+        select n.id, down.depth
+        from down
+        join nodes n on n.id = down.id
+        order by n.id
+        for update of n",
+    )
+    .bind(project.0)
+    .bind(root.0)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(branches(rows))
+}
+
+fn branches(rows: Vec<(Uuid, i32)>) -> Vec<Branch> {
+    rows.into_iter().map(|(id, depth)| Branch { node: NodeId(id), depth }).collect()
+}
+
+/// Deletes nodes softly, ends their locks and cancels their executions. One moment for all of them, so that a restore
+/// finds what went together.
+///
+/// # Errors
+/// The database is away.
+pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = nodes.iter().map(|n| n.0).collect();
+    sqlx::query(
+        "update agent_executions
+        set status = 'cancelled', completed_at = clock_timestamp()
+        where node_id = any($1)
+            and status in ('pending', 'running', 'paused', 'awaiting_input')",
+    )
+    .bind(&ids)
+    .execute(tx.conn())
+    .await?;
+    sqlx::query(
+        "with t as materialized (
+            select clock_timestamp() as moment
+        )
+        update nodes n
+        set deleted_at = t.moment, locked_by = null, locked_at = null, lock_expires_at = null
+        from t
+        where n.id = any($1)",
+    )
+    .bind(&ids)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Brings deleted nodes back. The root becomes a root of the canvas if its parent is still deleted.
+///
+/// # Errors
+/// The database is away.
+pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update nodes n
+        set deleted_at = null,
+            parent_id = case
+                when n.id = $1 and exists (
+                    select 1
+                    from nodes p
+                    where p.id = n.parent_id
+                        and p.deleted_at is not null
+                ) then null
+                else n.parent_id
+            end
+        where n.id = any($2)",
+    )
+    .bind(root.0)
+    .bind(nodes.iter().map(|n| n.0).collect::<Vec<_>>())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
