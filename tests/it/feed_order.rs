@@ -105,6 +105,7 @@ async fn who_commits_second_has_the_higher_number_even_when_it_wrote_first() {
     let mut first_to_write = superuser.begin().await.expect("begin");
     let mut second_to_write = superuser.begin().await.expect("begin");
     for (tx, node) in [(&mut first_to_write, early), (&mut second_to_write, late)] {
+        sqlx::query("set local lock_timeout = '2s'").execute(&mut **tx).await.expect("no endless wait");
         sqlx::query("update nodes set title = 'written' where id = $1")
             .bind(node.0)
             .execute(&mut **tx)

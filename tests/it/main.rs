@@ -7,6 +7,7 @@ mod cli;
 mod embedded;
 mod feed_order;
 mod http;
+mod invariants;
 mod isolation;
 mod locks;
 mod presence;

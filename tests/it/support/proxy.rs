@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -44,6 +44,8 @@ struct Shared {
 }
 
 struct Connection {
+    /// The port that the target sees, once it is connected.
+    port: Arc<OnceLock<u16>>,
     weather: watch::Sender<Weather>,
     cut: CancellationToken,
 }
@@ -81,6 +83,11 @@ impl Proxy {
     /// The connections that are open, oldest first.
     pub fn connections(&self) -> Vec<u64> {
         self.shared.connections().keys().copied().collect()
+    }
+
+    /// The connection that the target sees as coming from `port`.
+    pub fn connection(&self, port: u16) -> Option<u64> {
+        self.shared.connections().iter().find(|(_, c)| c.port.get() == Some(&port)).map(|(number, _)| *number)
     }
 
     /// Cuts one connection with a reset, whatever is under way.
@@ -135,20 +142,30 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         }
         let weather = watch::Sender::new(*shared.weather.borrow());
         let cut = CancellationToken::new();
+        let port = Arc::default();
         let mut connections = shared.connections();
-        let carried = carry(inbound, Arc::clone(&shared), weather.subscribe(), cut.clone());
+        let carried = carry(inbound, Arc::clone(&shared), Arc::clone(&port), weather.subscribe(), cut.clone());
         let for_task = Arc::clone(&shared);
         tokio::spawn(async move {
             carried.await;
             for_task.connections().remove(&number);
         });
-        connections.insert(number, Connection { weather, cut });
+        connections.insert(number, Connection { port, weather, cut });
     }
 }
 
-async fn carry(mut inbound: TcpStream, shared: Arc<Shared>, weather: watch::Receiver<Weather>, cut: CancellationToken) {
+async fn carry(
+    mut inbound: TcpStream,
+    shared: Arc<Shared>,
+    port: Arc<OnceLock<u16>>,
+    weather: watch::Receiver<Weather>,
+    cut: CancellationToken,
+) {
     let target = *shared.target.lock().unwrap_or_else(PoisonError::into_inner);
     let Ok(mut outbound) = TcpStream::connect(target).await else { return };
+    if let Ok(address) = outbound.local_addr() {
+        port.get_or_init(|| address.port());
+    }
     for stream in [&inbound, &outbound] {
         let _ = stream.set_nodelay(true);
     }
