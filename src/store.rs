@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use glassbox_protocol::{ClientId, ExecutionId, OrgId, RequestId, Seq, UserId};
 use serde::Serialize;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres, Row as _, Transaction};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 pub mod canvas;
@@ -38,6 +39,13 @@ pub use commits::Commits;
 
 /// How long a request waits for a free connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an answer of the database may take. PostgreSQL ends a statement that takes longer by itself; this is for a
+/// connection whose other end is gone without a word.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(6);
+
+/// How long a connection may take to show that it lives, when it goes back to its pool.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long one statement may run, and how long it may wait for somebody else's lock. A paused instance loses its
 /// transaction, and with it the heads that it holds, after the idle timeout.
@@ -163,8 +171,7 @@ impl Database {
     /// # Errors
     /// The database is away or all connections are in use.
     pub async fn begin(&self, tenant: &Tenant) -> sqlx::Result<Tx> {
-        let inner = self.app.begin().await?;
-        self.with_context(inner, tenant).await
+        in_time(async { self.with_context(self.app.begin().await?, tenant).await }).await
     }
 
     /// Opens a transaction that sees one moment of the database and changes nothing.
@@ -172,8 +179,8 @@ impl Database {
     /// # Errors
     /// The database is away or all connections are in use.
     pub async fn begin_snapshot(&self, tenant: &Tenant) -> sqlx::Result<Tx> {
-        let inner = self.app.begin_with("begin isolation level repeatable read read only").await?;
-        self.with_context(inner, tenant).await
+        let begin = self.app.begin_with("begin isolation level repeatable read read only");
+        in_time(async { self.with_context(begin.await?, tenant).await }).await
     }
 
     async fn with_context(&self, mut inner: Transaction<'static, Postgres>, tenant: &Tenant) -> sqlx::Result<Tx> {
@@ -229,7 +236,21 @@ fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        // Whoever gave up waiting for a dead connection must not leave it, and its place, to the pool.
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                match timeout(RELEASE_DEADLINE, conn.ping()).await {
+                    Ok(lives) => lives.map(|()| true),
+                    Err(_) => Err(sqlx::Error::PoolTimedOut),
+                }
+            })
+        })
         .connect_lazy_with(options)
+}
+
+/// Waits for an answer of the database, but not for ever.
+pub(crate) async fn in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    timeout(ANSWER_DEADLINE, answer).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// A transaction with a tenant context. Dropped, it changes nothing.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use glassbox_protocol::server::{
     Head, PresenceDiff, PresenceState, ServerFrame, Synced, Unsubscribed, UnsubscribedReason, User,
 };
-use glassbox_protocol::{Channel, Epoch, Seq, ServerMessage, SessionId, UserId};
+use glassbox_protocol::{Channel, Epoch, ProjectId, Seq, ServerMessage, SessionId, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep_until};
 use tracing::{debug, error, warn};
@@ -210,7 +210,7 @@ impl State {
         let session = member.peer.session;
         self.presence.join(session, public_user(&member.peer.user), member.peer.client);
         let dropped_latest = outbound.dropped_latest();
-        self.send_presence_state(&member);
+        send_presence_state(&self.presence, self.seat.project, &member);
         self.members.insert(session, Seated { member, position: seq, dropped_latest });
         self.presence_changed();
         self.note_emptiness();
@@ -410,12 +410,9 @@ impl State {
 
     fn send_presence_diff(&mut self, diff: super::presence::Diff) {
         let mut by_generation: HashMap<u32, Frame> = HashMap::new();
-        let mut stale = Vec::new();
-        for (session, seated) in &mut self.members {
-            let dropped = seated.outbound().dropped_latest();
-            if dropped != seated.dropped_latest {
-                seated.dropped_latest = dropped;
-                stale.push(*session);
+        for seated in self.members.values() {
+            // Whoever missed something gets everything, with the next beat.
+            if seated.outbound().dropped_latest() != seated.dropped_latest {
                 continue;
             }
             let generation = seated.member.generation;
@@ -431,22 +428,17 @@ impl State {
             seated.outbound().push(std::slice::from_ref(frame), Lane::Latest, self.seat.project);
         }
         crate::metrics::presence_frames(self.members.len());
-        // Whoever missed something gets everything.
-        for session in stale {
-            if let Some(seated) = self.members.get(&session) {
-                self.send_presence_state(&seated.member);
-            }
-        }
     }
 
-    fn send_presence_state(&self, member: &Member) {
-        let message = ServerMessage::PresenceState(PresenceState {
-            channel: self.channel(),
-            generation: member.generation,
-            members: self.presence.everybody(),
-        });
-        let frame = Frame::json(&ServerFrame::from(message));
-        member.peer.outbound.push(&[frame], Lane::Latest, self.seat.project);
+    /// Sends everything to those who missed something because their queue was full; again, until it gets through.
+    fn refresh_presence(&mut self) {
+        for seated in self.members.values_mut() {
+            let dropped = seated.outbound().dropped_latest();
+            if dropped != seated.dropped_latest {
+                seated.dropped_latest = dropped;
+                send_presence_state(&self.presence, self.seat.project, &seated.member);
+            }
+        }
     }
 
     // The clock -------------------------------------------------------------------------------------------------
@@ -457,6 +449,7 @@ impl State {
             self.presence.expire(now, None);
             self.presence_changed();
         }
+        self.refresh_presence();
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget_old();
         }
@@ -481,6 +474,16 @@ impl State {
     fn push(&self, outbound: &Outbound, message: ServerMessage) {
         outbound.push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, self.seat.project);
     }
+}
+
+fn send_presence_state(presence: &Presence, project: ProjectId, member: &Member) {
+    let message = ServerMessage::PresenceState(PresenceState {
+        channel: Channel::Project(project),
+        generation: member.generation,
+        members: presence.everybody(),
+    });
+    let frame = Frame::json(&ServerFrame::from(message));
+    member.peer.outbound.push(&[frame], Lane::Latest, project);
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -4,7 +4,8 @@
 //! "look". What it hands to a room is checked: each row begins where the last one ended. Streams are projects, and the
 //! organizations of open projects, whose events only say that rights may have changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use super::Message;
 use crate::config::POLL_INTERVAL;
 use crate::store::events::{self, LogRow};
-use crate::store::{Database, Failure};
+use crate::store::{Commits, Database, Failure};
 
 /// How long to wait before looking again at a room whose mailbox was full.
 const BUSY_ROOM_DELAY: Duration = Duration::from_millis(5);
@@ -36,6 +37,8 @@ pub struct Track {
 
 struct Project {
     position: Seq,
+    /// The room has to be told to look at rights before it gets another event.
+    owes_rights: bool,
     mailbox: mpsc::WeakSender<Message>,
     org: OrgId,
 }
@@ -43,7 +46,7 @@ struct Project {
 /// Reads the log for all rooms until told to stop.
 pub async fn run(database: Database, mut tracks: mpsc::Receiver<Track>, stop: CancellationToken) {
     let mut reader = Reader { database, projects: HashMap::new(), orgs: HashMap::new(), epoch: None };
-    let commits = std::sync::Arc::clone(reader.database.commits());
+    let commits = Arc::clone(reader.database.commits());
     let mut poll = interval(POLL_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_away = false;
@@ -105,7 +108,7 @@ impl Reader {
             let position = head_of(track.project.0);
             if track.reply.send((epoch, position)).is_ok() {
                 self.orgs.entry(track.org).or_insert_with(|| head_of(track.org.0));
-                let project = Project { position, mailbox: track.mailbox, org: track.org };
+                let project = Project { position, owes_rights: false, mailbox: track.mailbox, org: track.org };
                 self.projects.insert(track.project, project);
             }
         }
@@ -135,6 +138,7 @@ impl Reader {
 
     /// Reads what is new in streams whose heads are said to be further on.
     async fn look_at(&mut self, heads: HashMap<Uuid, Seq>, noticed_at: Instant) -> sqlx::Result<()> {
+        self.pay_rights();
         let is_behind = |position: Seq, stream: Uuid| heads.get(&stream).is_some_and(|head| *head > position);
         let mut behind: Vec<(Uuid, Seq)> = self
             .projects
@@ -144,13 +148,23 @@ impl Reader {
             .filter(|(stream, position)| is_behind(*position, *stream))
             .collect();
         while !behind.is_empty() {
+            // One look at a project and its organization: whoever sees an event sees the removals before it.
+            let orgs: HashSet<OrgId> =
+                behind.iter().filter_map(|(stream, _)| self.projects.get(&ProjectId(*stream)).map(|p| p.org)).collect();
+            for (org, position) in self.orgs.iter().filter(|(org, _)| orgs.contains(org)) {
+                if !behind.iter().any(|(stream, _)| *stream == org.0) {
+                    behind.push((org.0, *position));
+                }
+            }
             let rows = events::after(&self.database, &behind).await?;
             let mut by_stream: HashMap<Uuid, Vec<LogRow>> = HashMap::new();
             for row in rows {
                 by_stream.entry(row.stream).or_default().push(row);
             }
             behind = Vec::new();
-            for (stream, rows) in by_stream {
+            let (orgs, projects): (Vec<_>, Vec<_>) =
+                by_stream.into_iter().partition(|(stream, _)| self.orgs.contains_key(&OrgId(*stream)));
+            for (stream, rows) in orgs.into_iter().chain(projects) {
                 let may_have_more = rows.len() >= usize::try_from(events::ROWS_MAX).unwrap_or(usize::MAX);
                 if let Some(position) = self.hand_over(stream, rows, noticed_at).await?
                     && may_have_more
@@ -167,14 +181,10 @@ impl Reader {
         let Some(last) = rows.last().map(|r| r.seq) else { return Ok(None) };
         if let Some(position) = self.orgs.get_mut(&OrgId(stream)) {
             *position = last;
-            for project in self.projects.values().filter(|p| p.org.0 == stream) {
-                if let Some(mailbox) = project.mailbox.upgrade() {
-                    // Must arrive, but one busy room must not hold up the others.
-                    if let Err(mpsc::error::TrySendError::Full(message)) = mailbox.try_send(Message::RightsChanged) {
-                        tokio::spawn(async move { mailbox.send(message).await });
-                    }
-                }
+            for project in self.projects.values_mut().filter(|p| p.org.0 == stream) {
+                project.owes_rights = true;
             }
+            self.pay_rights();
             return Ok(Some(last));
         }
         let Some(project) = self.projects.get_mut(&ProjectId(stream)) else { return Ok(None) };
@@ -188,6 +198,10 @@ impl Reader {
             let _ = mailbox.send(Message::Restart { epoch, head: last }).await;
             return Ok(Some(last));
         }
+        if project.owes_rights {
+            come_back_for(self.database.commits(), stream, last);
+            return Ok(None);
+        }
         match mailbox.try_send(Message::Events { rows, noticed_at }) {
             Ok(()) => {
                 project.position = last;
@@ -195,13 +209,21 @@ impl Reader {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Ok(None),
             Err(mpsc::error::TrySendError::Full(_)) => {
-                // One busy room must not hold up the others: come back for it.
-                let commits = std::sync::Arc::clone(self.database.commits());
-                tokio::spawn(async move {
-                    tokio::time::sleep(BUSY_ROOM_DELAY).await;
-                    commits.reader.note([(stream, last)]);
-                });
+                come_back_for(self.database.commits(), stream, last);
                 Ok(None)
+            }
+        }
+    }
+
+    /// Tells rooms to look at rights, where that is owed and there is room in the mailbox.
+    fn pay_rights(&mut self) {
+        for (id, project) in self.projects.iter_mut().filter(|(_, p)| p.owes_rights) {
+            let Some(mailbox) = project.mailbox.upgrade() else { continue };
+            match mailbox.try_send(Message::RightsChanged) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => project.owes_rights = false,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    come_back_for(self.database.commits(), id.0, project.position.next());
+                }
             }
         }
     }
@@ -220,6 +242,15 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// One busy room must not hold up the others: looks at it again in a moment.
+fn come_back_for(commits: &Arc<Commits>, stream: Uuid, head: Seq) {
+    let commits = Arc::clone(commits);
+    tokio::spawn(async move {
+        tokio::time::sleep(BUSY_ROOM_DELAY).await;
+        commits.reader.note([(stream, head)]);
+    });
 }
 
 /// Whether rows follow a position and each other without a gap.

@@ -128,6 +128,14 @@ enum Failed {
     Commit(sqlx::Error),
 }
 
+impl Failed {
+    /// A COMMIT that PostgreSQL answers with an error was rolled back; without an answer nobody knows.
+    fn at_commit(error: sqlx::Error) -> Self {
+        let is_answered = error.as_database_error().is_some() && Failure::of(&error) != Failure::Unavailable;
+        if is_answered { Failed::Before(error) } else { Failed::Commit(error) }
+    }
+}
+
 impl From<sqlx::Error> for Failed {
     fn from(error: sqlx::Error) -> Self {
         Failed::Before(error)
@@ -234,7 +242,7 @@ impl Writer {
             }
             commands::answer(&mut tx, &kept).await?;
             commands::unclaim(&mut tx, &given_back).await?;
-            tx.commit_sealed(&sealed).await.map_err(Failed::Commit)?;
+            tx.commit_sealed(&sealed).await.map_err(Failed::at_commit)?;
         }
         Ok(batch
             .iter()
@@ -279,7 +287,8 @@ impl Writer {
         let answers = loop {
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(Duration::from_millis(500));
-            match self.commit(&batch).await {
+            let Ok(attempt) = tokio::time::timeout(ANSWER_DEADLINE, self.commit(&batch)).await else { continue };
+            match attempt {
                 Ok(answers) => break answers,
                 Err(Failed::Commit(_)) => {}
                 Err(Failed::Before(error)) if Failure::of(&error) == Failure::Unavailable => {}

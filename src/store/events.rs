@@ -6,7 +6,7 @@ use glassbox_protocol::{Epoch, ProjectId, Seq};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Database, Tx};
+use super::{Database, Tx, in_time};
 
 /// What one transaction wrote to one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +63,9 @@ pub const ROWS_MAX: i64 = 256;
 /// # Errors
 /// The database is away.
 pub async fn after(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<Vec<LogRow>> {
-    let rows = sqlx::query(
-        "select e.stream_id, e.seq, e.n, e.body, realtime.time_text(e.at) as at
+    let rows = in_time(
+        sqlx::query(
+            "select e.stream_id, e.seq, e.n, e.body, realtime.time_text(e.at) as at
         from unnest($1::uuid[], $2::bigint[]) p (stream_id, seq)
         cross join lateral (
             select l.stream_id, l.seq, l.n, l.body, l.at
@@ -74,11 +75,12 @@ pub async fn after(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<Vec
             order by l.seq
             limit $3
         ) e",
+        )
+        .bind(positions.iter().map(|(stream, _)| *stream).collect::<Vec<_>>())
+        .bind(positions.iter().map(|(_, seq)| seq.0).collect::<Vec<_>>())
+        .bind(ROWS_MAX)
+        .fetch_all(db.reader()),
     )
-    .bind(positions.iter().map(|(stream, _)| *stream).collect::<Vec<_>>())
-    .bind(positions.iter().map(|(_, seq)| seq.0).collect::<Vec<_>>())
-    .bind(ROWS_MAX)
-    .fetch_all(db.reader())
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -98,13 +100,15 @@ pub async fn after(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<Vec
 /// # Errors
 /// The database is away.
 pub async fn heads(db: &Database, streams: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Head>> {
-    let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
-        "select stream_id, seq, floor
+    let rows: Vec<(Uuid, i64, i64)> = in_time(
+        sqlx::query_as(
+            "select stream_id, seq, floor
         from realtime.heads
         where stream_id = any($1)",
+        )
+        .bind(streams)
+        .fetch_all(db.reader()),
     )
-    .bind(streams)
-    .fetch_all(db.reader())
     .await?;
     Ok(rows.into_iter().map(|(stream, seq, floor)| (stream, Head { seq: Seq(seq), floor: Seq(floor) })).collect())
 }
@@ -114,7 +118,7 @@ pub async fn heads(db: &Database, streams: &[Uuid]) -> sqlx::Result<HashMap<Uuid
 /// # Errors
 /// The database is away.
 pub async fn epoch(db: &Database) -> sqlx::Result<Epoch> {
-    sqlx::query_scalar("select realtime.epoch()").fetch_one(db.reader()).await.map(Epoch)
+    in_time(sqlx::query_scalar("select realtime.epoch()").fetch_one(db.reader())).await.map(Epoch)
 }
 
 /// Numbers the events of writers above READ COMMITTED; returns how many streams had some.
@@ -122,7 +126,7 @@ pub async fn epoch(db: &Database) -> sqlx::Result<Epoch> {
 /// # Errors
 /// The database is away.
 pub async fn drain_pending(db: &Database) -> sqlx::Result<i32> {
-    sqlx::query_scalar("select realtime.drain_pending()").fetch_one(db.untenanted()).await
+    in_time(sqlx::query_scalar("select realtime.drain_pending()").fetch_one(db.untenanted())).await
 }
 
 /// Makes coming partitions of the log, drops old ones, and removes what nobody asks for any more. One instance at a

@@ -2,28 +2,32 @@
 
 use uuid::Uuid;
 
-use super::Database;
+use super::{Database, in_time};
 
 /// Says that an instance lives; returns the ids of all that do, it among them.
 ///
 /// # Errors
 /// The database is away.
 pub async fn heartbeat(db: &Database, instance: Uuid) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query(
-        "insert into realtime.instances (id)
+    in_time(
+        sqlx::query(
+            "insert into realtime.instances (id)
         values ($1)
         on conflict (id) do update set seen_at = clock_timestamp()",
+        )
+        .bind(instance)
+        .execute(db.untenanted()),
     )
-    .bind(instance)
-    .execute(db.untenanted())
     .await?;
-    sqlx::query_scalar(
-        "select id
+    in_time(
+        sqlx::query_scalar(
+            "select id
         from realtime.instances
         where seen_at > clock_timestamp() - interval '15 seconds'
         order by id",
+        )
+        .fetch_all(db.untenanted()),
     )
-    .fetch_all(db.untenanted())
     .await
 }
 
@@ -32,7 +36,8 @@ pub async fn heartbeat(db: &Database, instance: Uuid) -> sqlx::Result<Vec<Uuid>>
 /// # Errors
 /// The database is away.
 pub async fn leave(db: &Database, instance: Uuid) -> sqlx::Result<()> {
-    sqlx::query("delete from realtime.instances where id = $1").bind(instance).execute(db.untenanted()).await?;
+    in_time(sqlx::query("delete from realtime.instances where id = $1").bind(instance).execute(db.untenanted()))
+        .await?;
     Ok(())
 }
 
@@ -41,6 +46,6 @@ pub async fn leave(db: &Database, instance: Uuid) -> sqlx::Result<()> {
 /// # Errors
 /// It does not.
 pub async fn ping(db: &Database) -> sqlx::Result<()> {
-    sqlx::query("select 1").execute(db.untenanted()).await?;
+    in_time(sqlx::query("select 1").execute(db.untenanted())).await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use glassbox_protocol::{ClientId, Fence, NodeId, OrgId, ProjectId, RequestId, Us
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Database, Tx};
+use super::{Database, Tx, in_time};
 
 /// A lock whose lease runs.
 #[derive(Clone, Debug)]
@@ -282,7 +282,9 @@ pub async fn grant(tx: &mut Tx, node: NodeId) -> sqlx::Result<()> {
 /// The database is away.
 pub async fn sweep(db: &Database) -> sqlx::Result<Vec<ProjectId>> {
     // Without the server's doorbell setting the trigger signals by itself, to this instance as well.
-    let projects: Vec<Uuid> =
-        sqlx::query_scalar("select distinct project_id from realtime.sweep_locks()").fetch_all(db.untenanted()).await?;
+    let projects: Vec<Uuid> = in_time(
+        sqlx::query_scalar("select distinct project_id from realtime.sweep_locks()").fetch_all(db.untenanted()),
+    )
+    .await?;
     Ok(projects.into_iter().map(ProjectId).collect())
 }

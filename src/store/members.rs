@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::{Database, Tx};
+use super::{Database, Tx, in_time};
 use crate::auth::rights::{OrgRole, ProjectRole, ProjectRow, Visibility};
 
 /// Which organization a project belongs to; says nothing about who may know it.
@@ -13,10 +13,10 @@ use crate::auth::rights::{OrgRole, ProjectRole, ProjectRow, Visibility};
 /// # Errors
 /// The database is away.
 pub async fn locate_project(db: &Database, project: ProjectId) -> sqlx::Result<Option<OrgId>> {
-    let org: Option<Uuid> = sqlx::query_scalar("select org_id from projects where id = $1")
-        .bind(project.0)
-        .fetch_optional(db.reader())
-        .await?;
+    let org: Option<Uuid> = in_time(
+        sqlx::query_scalar("select org_id from projects where id = $1").bind(project.0).fetch_optional(db.reader()),
+    )
+    .await?;
     Ok(org.map(OrgId))
 }
 
@@ -25,10 +25,10 @@ pub async fn locate_project(db: &Database, project: ProjectId) -> sqlx::Result<O
 /// # Errors
 /// The database is away.
 pub async fn locate_node(db: &Database, node: NodeId) -> sqlx::Result<Option<(OrgId, ProjectId)>> {
-    let found: Option<(Uuid, Uuid)> = sqlx::query_as("select org_id, project_id from nodes where id = $1")
-        .bind(node.0)
-        .fetch_optional(db.reader())
-        .await?;
+    let found: Option<(Uuid, Uuid)> = in_time(
+        sqlx::query_as("select org_id, project_id from nodes where id = $1").bind(node.0).fetch_optional(db.reader()),
+    )
+    .await?;
     Ok(found.map(|(org, project)| (OrgId(org), ProjectId(project))))
 }
 
