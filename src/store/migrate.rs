@@ -10,7 +10,7 @@ use tokio::time::Instant;
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// Names the advisory lock that lets one instance migrate at a time; any constant that nobody else uses.
-const LOCK_KEY: i64 = 0x676c_6173_7362_6f78;
+pub const LOCK_KEY: i64 = 0x676c_6173_7362_6f78;
 
 /// How long to wait for another instance's migration before giving up.
 const LOCK_DEADLINE: Duration = Duration::from_secs(60);

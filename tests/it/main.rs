@@ -10,6 +10,7 @@ mod http;
 mod invariants;
 mod isolation;
 mod locks;
+mod migrate;
 mod presence;
 mod resume;
 mod rooms;
