@@ -398,6 +398,18 @@ async fn what_is_committed_with_a_removal_from_the_project_is_not_seen_by_the_re
     expect_secrecy(&world, &vic, project, node, &removal).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_committed_with_a_removal_from_the_organization_is_not_seen_by_the_removed() {
+    let world = World::with_instances(2).await;
+    let (ann, project, node) = room_with_a_node(&world).await;
+    for round in 0..4 {
+        let bob = world.user(&format!("bob-{round}")).await;
+        world.join(world.org(&ann).await, &bob, "member").await;
+        let removal = format!("delete from org_members where user_id = '{}'", bob.id);
+        expect_secrecy(&world, &bob, project, node, &removal).await;
+    }
+}
+
 async fn room_with_a_node(world: &World) -> (Person, ProjectId, NodeId) {
     let ann = world.user("ann").await;
     let project = world.project(&ann).await;
