@@ -96,7 +96,9 @@ pub async fn serve(app: Arc<App>, stream: TcpStream, leftover: Bytes, guest: Opt
     let session = SessionId::random();
     let span = info_span!("session", id = %session);
     async {
-        let opened = match timeout(HELLO_DEADLINE, greet(&app, &mut reader, guest)).await {
+        // Boxed, as other short phases are: a session spends its life idle, and its task is as large as its largest
+        // phase.
+        let opened = match timeout(HELLO_DEADLINE, Box::pin(greet(&app, &mut reader, guest))).await {
             Ok(opened) => opened,
             Err(_) => Err(Farewell::new(CloseCode::HelloTimeout, "no hello in time")),
         };

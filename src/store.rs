@@ -40,9 +40,13 @@ pub use commits::Commits;
 /// How long a request waits for a free connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an answer of the database may take. PostgreSQL ends a statement that takes longer by itself; this is for a
-/// connection whose other end is gone without a word.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(6);
+/// How long an answer to a small question may take: the other end of the connection may be gone without a word.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+
+/// A connection that was idle for longer shows that it lives before it is used again,
+const IDLE_UNCHECKED: Duration = Duration::from_secs(2);
+/// within this time.
+const CHECK_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How long a connection may take to show that it lives, when it goes back to its pool.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
@@ -236,6 +240,12 @@ fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                let is_fresh = meta.idle_for < IDLE_UNCHECKED;
+                Ok(is_fresh || timeout(CHECK_DEADLINE, conn.ping()).await.is_ok_and(|lives| lives.is_ok()))
+            })
+        })
         // Whoever gave up waiting for a dead connection must not leave it, and its place, to the pool.
         .after_release(|conn, _| {
             Box::pin(async move {

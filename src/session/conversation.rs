@@ -121,7 +121,7 @@ impl Session {
                 None => Farewell::new(CloseCode::InternalError, "ended"),
             },
         };
-        self.leave_all(departure).await;
+        Box::pin(self.leave_all(departure)).await;
         farewell
     }
 
@@ -135,7 +135,7 @@ impl Session {
                     self.is_pong_missing = false;
                     match inbound {
                         Inbound::Text(text) => {
-                            if let Some(ended) = self.frame(&text).await {
+                            if let Some(ended) = Box::pin(self.frame(&text)).await {
                                 return ended;
                             }
                         }

@@ -25,7 +25,7 @@ use crate::config::FRAME_DEADLINE;
 use crate::room::frame::Frame;
 
 /// The read buffer of one socket, bytes. The default of 128 KiB would be most of an idle socket's memory.
-const READ_BUFFER_BYTES: usize = 4096;
+const READ_BUFFER_BYTES: usize = 2048;
 
 /// How long the last frames and the close may take to leave.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(1);

@@ -96,6 +96,26 @@ async fn a_listener_that_is_half_dead_is_replaced_and_nothing_is_missed() {
 // Acknowledged means committed -------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_connections_are_all_half_dead_is_live_again_within_seconds() {
+    let (proxy, world) = behind_a_proxy(World::builder().instances(2), 1).await;
+    let ann = world.user("ann").await;
+    let project = world.project(&ann).await;
+    let (here, there) = (world.client(0, &ann).await, world.client(1, &ann).await);
+    for client in [&here, &there] {
+        client.subscribe(project, Start::Snapshot).await.expect("subscribe");
+    }
+    let node = NodeId::random();
+    here.command(create(node, "node")).await.expect("create");
+    // New connections are fair; those that are open never say anything again.
+    for connection in proxy.connections() {
+        proxy.set(connection, Weather::Stalled);
+    }
+    here.command(retitle(node, "heard")).await.expect("update");
+    expect_title(&there, project, node, "heard").await;
+    there.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_acknowledged_or_shown_before_its_commit() {
     let stage = Stage::new(World::builder()).await;
     let superuser = stage.world.database.superuser();
