@@ -339,6 +339,7 @@ returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, realtime, pg_temp
+set timezone = 'UTC'
 as $$
 declare
     day date;
@@ -348,7 +349,10 @@ declare
 begin
     for day in select current_date + g from generate_series(0, 2) g loop
         partition_name := 'events_' || to_char(day, 'YYYYMMDD');
-        if to_regclass('realtime.' || partition_name) is null then
+        -- Days on which nobody made a partition in time stay in the default one.
+        if to_regclass('realtime.' || partition_name) is null
+            and not exists (select 1 from realtime.events_default d where d.at >= day and d.at < day + 1)
+        then
             execute format(
                 'create table realtime.%I partition of realtime.events for values from (%L) to (%L)',
                 partition_name, day::timestamptz, (day + 1)::timestamptz

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use glassbox_protocol::client::NodeRef;
+use glassbox_protocol::client::{DependencyRemove, NodeRef};
 use glassbox_protocol::entity::AuthorType;
 use glassbox_protocol::server::Outcome;
 use glassbox_protocol::{ClientId, Command, Error, ErrorCode, NodeId, OrgId, ProjectId, RequestId, UserId};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::rights::{ProjectRight, ProjectRole};
-use crate::store::{Origin, Tx};
+use crate::store::{Origin, Tx, nodes};
 
 mod create;
 mod delete;
@@ -101,6 +101,13 @@ pub type Applied = Result<Done, Error>;
 /// # Errors
 /// The database is away or refuses something that no rule of ours has caught; the transaction is lost.
 pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<Vec<Applied>> {
+    // All rows in id order before anything else: two instances that write the same nodes wait and do not deadlock.
+    let mut touched: Vec<NodeId> = jobs.iter().flat_map(|job| nodes_of(job.command)).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    if jobs.len() > 1 {
+        nodes::lock(tx, place.project, &touched).await?;
+    }
     let mut applied = Vec::with_capacity(jobs.len());
     let mut rest = jobs;
     while let Some(job) = rest.first() {
@@ -175,6 +182,23 @@ fn permit(job: &Job<'_>) -> Result<(), Error> {
         None => Err(not_found()),
         Some(role) if role.may(ProjectRight::NodeWrite) => Ok(()),
         Some(_) => Err(Error::new(ErrorCode::Forbidden, "viewers cannot change a project")),
+    }
+}
+
+/// The nodes that a command names.
+pub fn nodes_of(command: &Command) -> Vec<NodeId> {
+    match command {
+        Command::NodeCreate(create) => create.parent_id.into_iter().collect(),
+        Command::NodeUpdate(update) => vec![update.node_id],
+        Command::NodeMove(moves) => moves.moves.iter().map(|m| m.node_id).collect(),
+        Command::NodeDelete(node) | Command::NodeRestore(node) => vec![node.node_id],
+        Command::DependencyAdd(edge) | Command::DependencyRemove(DependencyRemove::ByEnds(edge)) => {
+            vec![edge.target_node_id, edge.source_node_id]
+        }
+        Command::DependencyRemove(DependencyRemove::ById { .. }) => Vec::new(),
+        Command::LockAcquire(lock) => vec![lock.node_id],
+        Command::LockRenew(lock) => vec![lock.node_id],
+        Command::LockRelease(lock) => vec![lock.node_id],
     }
 }
 

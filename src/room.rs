@@ -87,8 +87,10 @@ pub enum Message {
     Join {
         /// The session's side of the subscription.
         member: Member,
-        /// The last event that it was sent.
+        /// The last event that it was sent,
         position: Seq,
+        /// in this life of the log.
+        epoch: Epoch,
         /// What [`Room::rights_looks`] said when its rights were checked.
         rights_looks: u64,
         /// Tells whether it is live now.
@@ -130,6 +132,13 @@ pub enum Message {
         instance: Uuid,
         /// What changed there.
         diff: presence::Diff,
+    },
+    /// Another instance tells who sits there.
+    Roster {
+        /// Which.
+        instance: Uuid,
+        /// Everybody who is there.
+        sessions: Vec<glassbox_protocol::SessionId>,
     },
     /// Another instance asks who is here.
     PresenceAsked,

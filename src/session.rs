@@ -114,7 +114,11 @@ pub async fn serve(app: Arc<App>, stream: TcpStream, leftover: Bytes, guest: Opt
                 let user = User { id: identity.user, name: identity.name.clone(), email: Some(identity.email.clone()) };
                 let peer = Arc::new(Peer::new(session, client, user, app.limits.outbound_bytes));
                 app.sessions.enter(&peer);
+                if app.is_draining() {
+                    peer.outbound.close(CloseCode::ServiceRestart, "the instance restarts");
+                }
                 let ended = Session::new(Arc::clone(&app), Arc::clone(&peer), identity).run(reader, &mut write).await;
+                peer.end();
                 app.sessions.leave(&peer);
                 ended
             }

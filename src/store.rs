@@ -56,14 +56,18 @@ const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("statement_timeout", "5s"), ("lock_timeout", "2s"), ("idle_in_transaction_session_timeout", "5s")];
 
-/// Connections of the log reader: one reads the log, one locates nodes and projects, one to spare.
-const READER_CONNECTIONS: u32 = 3;
+/// Connections of the log reader, which asks one question at a time; one to spare while a dead one is replaced.
+const READER_CONNECTIONS: u32 = 2;
+
+/// Connections of those who catch up.
+const LOOKUP_CONNECTIONS: u32 = 4;
 
 /// The database as the server uses it: never as owner or superuser.
 #[derive(Clone)]
 pub struct Database {
     app: PgPool,
     reader: PgPool,
+    lookup: PgPool,
     /// For the connections that signals come and go on.
     signals: PgConnectOptions,
     commits: Arc<Commits>,
@@ -162,7 +166,8 @@ impl Database {
         let signals = connect_options(url, "glassbox_reader")?;
         let app = pool(connect_options(url, "glassbox_app")?, pool_size);
         let reader = pool(signals.clone(), READER_CONNECTIONS);
-        Ok(Self { app, reader, signals, commits: Arc::default() })
+        let lookup = pool(signals.clone(), LOOKUP_CONNECTIONS);
+        Ok(Self { app, reader, lookup, signals, commits: Arc::default() })
     }
 
     /// Tells what this instance has committed; for the log reader and the doorbell.
@@ -209,6 +214,12 @@ impl Database {
         &self.reader
     }
 
+    /// A connection for those who catch up and for finding where a node or project lives. Apart from the log reader's, so
+    /// that many who come back at once do not hold up those who are live.
+    pub(crate) fn lookup(&self) -> &PgPool {
+        &self.lookup
+    }
+
     /// A connection outside any tenant, for what belongs to none: instances, expired locks, the log's upkeep.
     pub(crate) fn untenanted(&self) -> &PgPool {
         &self.app
@@ -223,6 +234,7 @@ impl Database {
     pub async fn close(&self) {
         self.app.close().await;
         self.reader.close().await;
+        self.lookup.close().await;
     }
 }
 

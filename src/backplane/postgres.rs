@@ -108,6 +108,7 @@ fn handle(app: &App, channel: &str, payload: &str) {
                 let Some(room) = app.rooms.find(parcel.project) else { return };
                 room.hint(match parcel.content {
                     Content::Diff(diff) => Message::RemotePresence { instance: parcel.from, diff },
+                    Content::Roster(sessions) => Message::Roster { instance: parcel.from, sessions },
                     Content::Ask(()) => Message::PresenceAsked,
                 });
             }
@@ -149,6 +150,7 @@ async fn ring_until_lost(app: &App) -> anyhow::Result<std::convert::Infallible> 
     let mut rung_at = Instant::now() - DOORBELL_TICK;
     loop {
         tokio::select! {
+            biased;
             heads = commits.doorbell.take() => {
                 // The first commit of a quiet period rings at once; under load they are collected.
                 let mut heads = heads;
@@ -160,17 +162,13 @@ async fn ring_until_lost(app: &App) -> anyhow::Result<std::convert::Infallible> 
                     }
                 }
                 rung_at = Instant::now();
-                for payload in payloads(heads.into_iter()) {
-                    notify(&mut conn, LOG_CHANNEL, &payload).await?;
-                    crate::metrics::doorbell();
-                }
+                notify(&mut conn, LOG_CHANNEL, &payloads(heads.into_iter())).await?;
+                crate::metrics::doorbell();
             }
             texts = app.relay.take() => {
-                for text in texts {
-                    notify(&mut conn, PRESENCE_CHANNEL, &text).await?;
-                }
+                notify(&mut conn, PRESENCE_CHANNEL, &texts).await?;
             }
-            _ = canary.tick() => notify(&mut conn, CANARY_CHANNEL, &id).await?,
+            _ = canary.tick() => notify(&mut conn, CANARY_CHANNEL, std::slice::from_ref(&id)).await?,
         }
     }
 }
@@ -191,9 +189,9 @@ fn payloads(heads: impl Iterator<Item = (Uuid, Seq)>) -> Vec<String> {
     payloads
 }
 
-async fn notify(conn: &mut PgConnection, channel: &str, payload: &str) -> anyhow::Result<()> {
-    let ring = sqlx::query("select pg_notify($1, $2)").bind(channel).bind(payload).execute(conn);
-    in_time(ring).await.context("ring")?;
+async fn notify(conn: &mut PgConnection, channel: &str, payloads: &[String]) -> anyhow::Result<()> {
+    let ring = sqlx::query("select pg_notify($1, p) from unnest($2::text[]) p").bind(channel).bind(payloads);
+    in_time(ring.execute(conn)).await.context("ring")?;
     Ok(())
 }
 

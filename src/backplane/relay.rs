@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use glassbox_protocol::ProjectId;
+use glassbox_protocol::{ProjectId, SessionId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -13,6 +13,9 @@ use crate::room::presence::Diff;
 
 /// Most texts that wait to be sent. Presence is latest-value: when the backplane is slower, the oldest are let go.
 const WAITING_MAX: usize = 1024;
+
+/// Texts that are sent together; commits are signalled in between.
+const TAKEN_MAX: usize = 32;
 
 /// Largest text, bytes; NOTIFY carries 7 999.
 const TEXT_BYTES_MAX: usize = 7_800;
@@ -35,6 +38,8 @@ pub struct Parcel {
 pub enum Content {
     /// What changed about who is here.
     Diff(Diff),
+    /// Everybody who sits there, so that nobody stays who has gone unnoticed.
+    Roster(Vec<SessionId>),
     /// Who is there? Asked by a room that has just opened.
     Ask(()),
 }
@@ -71,12 +76,21 @@ impl Relay {
         self.queue(project, Content::Ask(()));
     }
 
-    /// Waits for texts and takes all of them.
+    /// Tells the other instances everybody who sits here. A room too large for one text does without.
+    pub fn roster(&self, project: ProjectId, sessions: Vec<SessionId>) {
+        self.queue(project, Content::Roster(sessions));
+    }
+
+    /// Waits for texts and takes some of them.
     pub async fn take(&self) -> Vec<String> {
         loop {
-            let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let taken: Vec<String> = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                let some = waiting.len().min(TAKEN_MAX);
+                waiting.drain(..some).collect()
+            };
             if !taken.is_empty() {
-                return taken.into();
+                return taken;
             }
             self.news.notified().await;
         }
@@ -148,7 +162,7 @@ mod tests {
             assert!(text.len() <= TEXT_BYTES_MAX);
             match serde_json::from_str::<Parcel>(text).expect("a parcel decodes").content {
                 Content::Diff(diff) => heard.extend(diff.leaves),
-                Content::Ask(()) => panic!("nobody asked"),
+                other => panic!("nobody said {other:?}"),
             }
         }
         assert_eq!(heard, leaves);

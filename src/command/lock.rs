@@ -106,7 +106,7 @@ pub(super) async fn refusal(
 ) -> sqlx::Result<Option<Error>> {
     let held = locks::held(tx, node).await?;
     Ok(match (held, fence) {
-        (Some(held), Some(fence)) if held.fence == fence => None,
+        (Some(held), Some(fence)) if held.fence == fence && held.by == job.user => None,
         (_, Some(_)) => Some(lost()),
         (None, None) => None,
         (Some(held), None) if held.by == job.user && held.client.is_none() => None,

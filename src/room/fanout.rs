@@ -30,6 +30,11 @@ use crate::session::peer::Peer;
 use crate::store::events::LogRow;
 use crate::store::members;
 
+/// Most bytes of events that are queued for everybody at once; well under what may wait for one client.
+const QUEUED_AT_ONCE_MAX: usize = 256 * 1024;
+/// How often the other instances hear who sits here, so that nobody stays who has gone unnoticed.
+const ROSTER_INTERVAL: Duration = Duration::from_secs(10);
+
 /// A session's side of a subscription.
 #[derive(Clone)]
 pub struct Member {
@@ -47,6 +52,8 @@ pub enum JoinOutcome {
     /// The tail does not reach back to the member's position, or rights changed since they were looked at; it looks
     /// again, reads on, and asks again.
     Behind,
+    /// The log has another life than the one that the member's state belongs to.
+    OtherLife,
     /// The project is gone.
     Refused,
 }
@@ -79,6 +86,7 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         next_presence: None,
         next_relay: None,
         sent_at: Instant::now(),
+        roster_at: Instant::now(),
         empty_since: Some(Instant::now()),
         is_deleted: false,
     };
@@ -141,6 +149,7 @@ struct State {
     next_presence: Option<Instant>,
     next_relay: Option<Instant>,
     sent_at: Instant,
+    roster_at: Instant,
     empty_since: Option<Instant>,
     is_deleted: bool,
 }
@@ -148,8 +157,8 @@ struct State {
 impl State {
     async fn hear(&mut self, message: Message) {
         match message {
-            Message::Join { member, position, rights_looks, reply } => {
-                let outcome = self.join(member, position, rights_looks);
+            Message::Join { member, position, epoch, rights_looks, reply } => {
+                let outcome = self.join(member, position, epoch, rights_looks);
                 let _ = reply.send(outcome);
             }
             Message::Leave { session, departure } => {
@@ -167,7 +176,13 @@ impl State {
                 self.presence_changed();
             }
             Message::RemotePresence { instance, diff } => {
-                self.presence.hear(instance, diff);
+                self.presence.hear(instance, diff, Instant::now());
+                self.presence_changed();
+            }
+            Message::Roster { instance, sessions } => {
+                if !self.presence.confirm(instance, &sessions, Instant::now()) {
+                    self.surroundings.relay.ask(self.seat.project);
+                }
                 self.presence_changed();
             }
             Message::PresenceAsked => self.introduce(),
@@ -186,9 +201,12 @@ impl State {
 
     // Joining and leaving ---------------------------------------------------------------------------------------
 
-    fn join(&mut self, member: Member, position: Seq, rights_looks: u64) -> JoinOutcome {
+    fn join(&mut self, member: Member, position: Seq, epoch: Epoch, rights_looks: u64) -> JoinOutcome {
         if self.is_deleted {
             return JoinOutcome::Refused;
+        }
+        if epoch != self.epoch {
+            return JoinOutcome::OtherLife;
         }
         // Rights were looked at since the join looked: it looks again.
         if self.rights_looks() != rights_looks {
@@ -266,6 +284,10 @@ impl State {
         if !is_over && events.iter().any(|e| e.kind == Kind::Rights) {
             self.look_at_rights().await;
         }
+        let bytes: usize = events.iter().map(|e| e.size()).sum();
+        if bytes > QUEUED_AT_ONCE_MAX {
+            self.let_read_on();
+        }
         self.send_events(&events);
         crate::metrics::commit_to_send(noticed_at.elapsed());
         for event in events {
@@ -277,6 +299,16 @@ impl State {
         if self.is_deleted {
             self.dismiss_all();
         }
+    }
+
+    /// A large transaction would overflow the queues: the members read it from the log, each at its own pace.
+    fn let_read_on(&mut self) {
+        let now = Instant::now();
+        for (session, seated) in self.members.drain() {
+            seated.member.peer.read_on(self.seat.project, seated.position);
+            self.presence.leave(session, Departure::Lost, now);
+        }
+        self.note_emptiness();
     }
 
     fn send_events(&mut self, events: &[Arc<Event>]) {
@@ -445,6 +477,18 @@ impl State {
 
     fn beat(&mut self) {
         let now = Instant::now();
+        // A session that was cut off while it wanted to leave.
+        let ended: Vec<SessionId> =
+            self.members.iter().filter(|(_, s)| s.member.peer.has_ended()).map(|(id, _)| *id).collect();
+        for session in ended {
+            self.members.remove(&session);
+            self.presence.leave(session, Departure::Lost, now);
+            self.note_emptiness();
+        }
+        if now.duration_since(self.roster_at) >= ROSTER_INTERVAL {
+            self.roster_at = now;
+            self.surroundings.relay.roster(self.seat.project, self.presence.sessions_here());
+        }
         if self.presence.needs_expiry() {
             self.presence.expire(now, None);
             self.presence_changed();

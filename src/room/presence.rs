@@ -4,6 +4,7 @@
 //! changed since the last one, once for the members here and once for the other instances.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use glassbox_protocol::client::PresenceFields;
 use glassbox_protocol::server::{PresenceUpdate, PresentMember, User};
@@ -13,6 +14,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::config::PRESENCE_GRACE;
+
+/// How long a session of another instance stays without a word from there; three rosters.
+const UNCONFIRMED_MAX: Duration = Duration::from_secs(30);
 
 /// What changed about who is here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +55,8 @@ struct Entry {
     instance: Option<Uuid>,
     client: Option<ClientId>,
     leaves_at: Option<Instant>,
+    /// When its instance last confirmed it; here it is confirmed by its socket.
+    heard_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -84,7 +90,10 @@ impl Presence {
             }
             self.note_leave(id, true);
         }
-        self.insert(session, Entry { user, state, instance: None, client: Some(client), leaves_at: None });
+        self.insert(
+            session,
+            Entry { user, state, instance: None, client: Some(client), leaves_at: None, heard_at: None },
+        );
     }
 
     /// A session of this instance has gone.
@@ -111,7 +120,7 @@ impl Presence {
     }
 
     /// Another instance tells what changed there.
-    pub fn hear(&mut self, instance: Uuid, diff: Diff) {
+    pub fn hear(&mut self, instance: Uuid, diff: Diff, now: Instant) {
         for session in diff.leaves {
             if self.entries.get(&session).is_some_and(|e| e.instance == Some(instance)) {
                 self.entries.remove(&session);
@@ -131,6 +140,7 @@ impl Presence {
                         instance: Some(instance),
                         client: None,
                         leaves_at: None,
+                        heard_at: Some(now),
                     },
                 ),
             }
@@ -140,13 +150,35 @@ impl Presence {
         }
     }
 
-    /// Lets go of those whose grace is over, and of those whose instance is dead.
+    /// Another instance tells who sits there: whoever is not among them has gone. False if somebody is not known here.
+    pub fn confirm(&mut self, instance: Uuid, sessions: &[SessionId], now: Instant) -> bool {
+        let mut gone = Vec::new();
+        for (id, entry) in self.entries.iter_mut().filter(|(_, e)| e.instance == Some(instance)) {
+            match sessions.contains(id) {
+                true => entry.heard_at = Some(now),
+                false => gone.push(*id),
+            }
+        }
+        for session in gone {
+            self.entries.remove(&session);
+            self.note_leave(session, false);
+        }
+        sessions.iter().all(|id| self.entries.contains_key(id))
+    }
+
+    /// The sessions that have a socket of this instance.
+    pub fn sessions_here(&self) -> Vec<SessionId> {
+        self.entries.iter().filter(|(_, e)| e.instance.is_none()).map(|(id, _)| *id).collect()
+    }
+
+    /// Lets go of those whose grace is over, whom no instance has confirmed for long, and of those whose instance is dead.
     pub fn expire(&mut self, now: Instant, living: Option<&[Uuid]>) {
         let gone: Vec<(SessionId, bool)> = self
             .entries
             .iter()
             .filter(|(_, e)| {
                 e.leaves_at.is_some_and(|at| at <= now)
+                    || e.heard_at.is_some_and(|at| at + UNCONFIRMED_MAX <= now)
                     || living.is_some_and(|living| e.instance.is_some_and(|i| !living.contains(&i)))
             })
             .map(|(id, e)| (*id, e.instance.is_none()))
@@ -243,10 +275,9 @@ impl Changes {
 
     fn leave(&mut self, session: SessionId) {
         self.updates.remove(&session);
-        // Who came and went between two ticks was never here.
-        if !self.joins.remove(&session) {
-            self.leaves.insert(session);
-        }
+        // Told even if the join was not: who asked in between was told that it is here.
+        self.joins.remove(&session);
+        self.leaves.insert(session);
     }
 }
 
@@ -349,7 +380,7 @@ mod tests {
         let (lost, remote, instance, now) = (SessionId::random(), SessionId::random(), Uuid::new_v4(), Instant::now());
         presence.join(lost, user(), ClientId::random());
         let there = PresentMember { session_id: remote, user: user(), state: PresenceFields::default() };
-        presence.hear(instance, Diff { joins: vec![there], ..Diff::default() });
+        presence.hear(instance, Diff { joins: vec![there], ..Diff::default() }, now);
         presence.take_for_members();
         presence.leave(lost, Departure::Lost, now);
         presence.expire(now + PRESENCE_GRACE, Some(&[instance]));

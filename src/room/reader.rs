@@ -127,8 +127,9 @@ impl Reader {
         let epoch = events::epoch(&self.database).await?;
         if self.epoch != Some(epoch) {
             warn!(%epoch, "the logs have a new life, every client starts over");
+            self.restart_all(epoch).await?;
             self.epoch = Some(epoch);
-            return self.restart_all(epoch).await;
+            return Ok(());
         }
         let streams: Vec<Uuid> = self.projects.keys().map(|p| p.0).chain(self.orgs.keys().map(|o| o.0)).collect();
         let heads = events::heads(&self.database, &streams).await?;
@@ -156,7 +157,7 @@ impl Reader {
                     behind.push((org.0, *position));
                 }
             }
-            let rows = events::after(&self.database, &behind).await?;
+            let rows = events::after(self.database.reader(), &behind).await?;
             let mut by_stream: HashMap<Uuid, Vec<LogRow>> = HashMap::new();
             for row in rows {
                 by_stream.entry(row.stream).or_default().push(row);

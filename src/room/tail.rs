@@ -9,8 +9,9 @@ use super::event::Event;
 
 /// Most events that are kept.
 const EVENTS_MAX: usize = 4096;
-/// About how much memory they may take, bytes.
-const BYTES_MAX: usize = 2 * 1024 * 1024;
+/// About how much memory they may take, bytes. All of it goes into the queue of somebody who joins, so it stays well
+/// under what may wait there.
+const BYTES_MAX: usize = 256 * 1024;
 
 /// Consecutive events up to the room's position.
 #[derive(Default)]

@@ -167,9 +167,16 @@ impl Writer {
                 let answers = batch.iter().map(|_| Err(refusal.clone())).collect();
                 answer_all(batch, answers);
             }
-            Err(Failed::Before(_)) => {
+            Err(Failed::Before(error)) => {
+                // One of them is to blame. Whoever holds what they need may hold it for each of them.
+                let refusal = self.explain(&error);
+                let give_up_at = Instant::now() + ANSWER_DEADLINE;
                 for request in batch {
-                    Box::pin(self.process(vec![request], surroundings)).await;
+                    if Failure::of(&error) == Failure::Busy && Instant::now() > give_up_at {
+                        request.answer(Err(refusal.clone()));
+                    } else {
+                        Box::pin(self.process(vec![request], surroundings)).await;
+                    }
                 }
             }
         }
@@ -181,7 +188,7 @@ impl Writer {
         let deadline = oldest + ANSWER_DEADLINE;
         let mut delay = RETRY_DELAY;
         loop {
-            let attempt = tokio::time::timeout_at(deadline.max(Instant::now() + RETRY_DELAY), self.commit(batch));
+            let attempt = tokio::time::timeout(ANSWER_DEADLINE, self.commit(batch));
             let failed = match attempt.await {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(failed)) => failed,

@@ -88,23 +88,26 @@ impl Session {
                     self.peer.outbound.close(code, text);
                 }
             }
-            Notice::Restart(project) => {
-                if let Some(open) = self.open.get_mut(&project) {
-                    open.is_live = false;
-                    self.start_join(project, Start::Restart);
-                }
-            }
+            Notice::Restart(project) => self.join_again(project, Start::Restart),
+            Notice::Continue(project, position) => self.join_again(project, Start::Continue(position)),
         }
     }
 
-    pub(super) async fn leave_all(&mut self, departure: Departure) {
+    fn join_again(&mut self, project: ProjectId, start: Start) {
+        if let Some(open) = self.open.get_mut(&project) {
+            open.is_live = false;
+            self.start_join(project, start);
+        }
+    }
+
+    pub(super) async fn leave_all(&mut self, departure: Departure, is_farewell: bool) {
         self.joins.abort_all();
         // Aborted joins have let go of the room before the session says that it leaves.
         while self.joins.join_next().await.is_some() {}
         for (_, open) in self.open.drain() {
             let leave = Message::Leave { session: self.peer.session, departure };
             let _ = open.room.tell(leave).await;
-            if self.has_waited && departure == Departure::Clean {
+            if self.has_waited && is_farewell {
                 self.app.leave_queues(open.room.org, self.peer.user.id, self.peer.client).await;
             }
         }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use glassbox_protocol::client::DependencyRemove;
-use glassbox_protocol::{Command, Error, ErrorCode, NodeId, OrgId, ProjectId, RequestId};
+use glassbox_protocol::{Command, Error, ErrorCode, OrgId, ProjectId, RequestId};
 
 use super::conversation::Session;
 use super::subscription;
@@ -52,7 +51,7 @@ impl Session {
             }
             (None, Some(only), None) => Ok(Arc::clone(&only.room)),
             (None, _, _) => {
-                let node = node_of(command).ok_or_else(|| {
+                let node = crate::command::nodes_of(command).first().copied().ok_or_else(|| {
                     Error::validation("projectId", "is required unless exactly one project is subscribed")
                 })?;
                 let located = members::locate_node(&self.app.database, node).await;
@@ -68,20 +67,5 @@ impl Session {
             .rooms
             .open(project, org)
             .map_err(|_| Error::new(ErrorCode::Unavailable, "the instance is starting; try again"))
-    }
-}
-
-fn node_of(command: &Command) -> Option<NodeId> {
-    match command {
-        Command::NodeCreate(create) => create.parent_id,
-        Command::NodeUpdate(update) => Some(update.node_id),
-        Command::NodeMove(moves) => moves.moves.first().map(|m| m.node_id),
-        Command::NodeDelete(node) | Command::NodeRestore(node) => Some(node.node_id),
-        Command::DependencyAdd(edge) => Some(edge.target_node_id),
-        Command::DependencyRemove(DependencyRemove::ByEnds(edge)) => Some(edge.target_node_id),
-        Command::DependencyRemove(_) => None,
-        Command::LockAcquire(lock) => Some(lock.node_id),
-        Command::LockRenew(lock) => Some(lock.node_id),
-        Command::LockRelease(lock) => Some(lock.node_id),
     }
 }

@@ -121,7 +121,9 @@ impl Session {
                 None => Farewell::new(CloseCode::InternalError, "ended"),
             },
         };
-        Box::pin(self.leave_all(departure)).await;
+        // A client that another session of it replaces keeps its places in the queues.
+        let is_farewell = farewell.code == 1000;
+        Box::pin(self.leave_all(departure, is_farewell)).await;
         farewell
     }
 

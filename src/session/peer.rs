@@ -1,10 +1,10 @@
 //! A session as rooms see it: who it is, where its frames go, and what they have to tell it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use glassbox_protocol::server::{UnsubscribedReason, User};
-use glassbox_protocol::{ClientId, ProjectId, SessionId};
+use glassbox_protocol::{ClientId, ProjectId, Seq, SessionId};
 use tokio::sync::Notify;
 
 use super::outbound::Outbound;
@@ -21,6 +21,7 @@ pub struct Peer {
     pub outbound: Outbound,
     /// Commands without an answer.
     unanswered: AtomicUsize,
+    has_ended: AtomicBool,
     all_answered: Notify,
     notices: Mutex<Vec<Notice>>,
     has_notices: Notify,
@@ -33,6 +34,8 @@ pub enum Notice {
     Lost(ProjectId, UnsubscribedReason),
     /// It has to take the whole state anew.
     Restart(ProjectId),
+    /// It reads on from here by itself: more came at once than may be queued.
+    Continue(ProjectId, Seq),
 }
 
 impl Peer {
@@ -44,10 +47,21 @@ impl Peer {
             user,
             outbound: Outbound::new(outbound_bytes_max),
             unanswered: AtomicUsize::new(0),
+            has_ended: AtomicBool::new(false),
             all_answered: Notify::new(),
             notices: Mutex::default(),
             has_notices: Notify::new(),
         }
+    }
+
+    /// The session is over; rooms that were not told let go of it by themselves.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether the session is over.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// A command went to a writer.
@@ -81,6 +95,11 @@ impl Peer {
     /// A room's log has a new life.
     pub fn restart(&self, project: ProjectId) {
         self.notice(Notice::Restart(project));
+    }
+
+    /// More came at once than the room may queue: the session reads on by itself.
+    pub fn read_on(&self, project: ProjectId, position: Seq) {
+        self.notice(Notice::Continue(project, position));
     }
 
     fn notice(&self, notice: Notice) {

@@ -5,6 +5,7 @@
 //! queue in order: `subscribed`, `snapshot` or events, `synced`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use glassbox_protocol::client::From;
 use glassbox_protocol::server::{Reset, ResetReason, ServerFrame, Subscribed};
@@ -22,6 +23,11 @@ use crate::room::{Closed, JoinOutcome, Member, Message, Room};
 use crate::store::feed::{self, Extent};
 use crate::store::{Failure, Tenant, events, members};
 
+/// How long to wait for a room that has not learnt of a new life of the log yet.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// Frames that are queued at once during a catch-up, before there is a look at how much waits.
+const CHUNK_FRAMES: usize = 32;
+
 /// Where a subscription starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -33,6 +39,8 @@ pub enum Start {
     Resume(Epoch, Seq),
     /// With the whole state, because the log has a new life under a running subscription.
     Restart,
+    /// After a position, because more came at once than the room may queue.
+    Continue(Seq),
 }
 
 impl Start {
@@ -81,34 +89,32 @@ pub async fn join(
 ) -> Result<Arc<Room>, Error> {
     let member = Member { peer: Arc::clone(peer), generation };
     let mut rights_looks = room.rights_looks();
-    let (role, Extent { epoch, head, floor }) = standing(app, &room, peer).await?;
+    let (role, Extent { mut epoch, head, floor }) = standing(app, &room, peer).await?;
     let subscribed = Subscribed { channel: room.channel(), role, epoch, head, generation };
-    if start != Start::Restart {
+    if matches!(start, Start::Live | Start::Snapshot | Start::Resume(..)) {
         push(peer, room.project, ServerMessage::Subscribed(subscribed));
     }
 
-    let mut position = match start {
-        Start::Live => head,
-        Start::Snapshot => snapshot(app, &room, peer, generation).await?,
-        Start::Restart => reset(app, &room, peer, generation, ResetReason::EpochChanged, epoch, head).await?,
-        Start::Resume(theirs, _) if theirs != epoch => {
-            reset(app, &room, peer, generation, ResetReason::EpochChanged, epoch, head).await?
-        }
-        Start::Resume(_, seq) if seq > head || seq < Seq::ZERO => {
-            reset(app, &room, peer, generation, ResetReason::AheadOfHead, epoch, head).await?
-        }
-        Start::Resume(_, seq) if seq < floor => {
-            reset(app, &room, peer, generation, ResetReason::BelowFloor, epoch, head).await?
-        }
-        Start::Resume(_, seq) => seq,
+    let refusal = match start {
+        Start::Restart => Some(ResetReason::EpochChanged),
+        Start::Resume(theirs, _) if theirs != epoch => Some(ResetReason::EpochChanged),
+        Start::Resume(_, seq) if seq > head || seq < Seq::ZERO => Some(ResetReason::AheadOfHead),
+        Start::Resume(_, seq) | Start::Continue(seq) if seq < floor => Some(ResetReason::BelowFloor),
+        Start::Live | Start::Snapshot | Start::Resume(..) | Start::Continue(_) => None,
+    };
+    let mut position = match (refusal, start) {
+        (Some(reason), _) => reset(app, &room, peer, generation, reason, epoch, head).await?,
+        (None, Start::Resume(_, seq) | Start::Continue(seq)) => seq,
+        (None, Start::Snapshot) => snapshot(app, &room, peer, generation).await?,
+        (None, Start::Live | Start::Restart) => head,
     };
     loop {
         // What the room has in memory it hands over itself.
         if position < room.tail_start() {
-            position = catch_up(app, &room, &member, position).await?;
+            position = catch_up(app, &room, &member, position, &mut rights_looks).await?;
         }
         let (reply, outcome) = oneshot::channel();
-        let ask = Message::Join { member: member.clone(), position, rights_looks, reply };
+        let ask = Message::Join { member: member.clone(), position, epoch, rights_looks, reply };
         let outcome = match room.tell(ask).await {
             Ok(()) => outcome.await.ok(),
             Err(Closed) => None,
@@ -127,7 +133,18 @@ pub async fn join(
             Some(JoinOutcome::Behind) => {
                 rights_looks = room.rights_looks();
                 standing(app, &room, peer).await?;
-                position = catch_up(app, &room, &member, position).await?;
+                position = catch_up(app, &room, &member, position, &mut rights_looks).await?;
+            }
+            Some(JoinOutcome::OtherLife) => {
+                let (_, now) = standing(app, &room, peer).await?;
+                if now.epoch == epoch {
+                    // The room learns of it with its next look at the log.
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                    continue;
+                }
+                epoch = now.epoch;
+                room.snapshots().forget().await;
+                position = reset(app, &room, peer, generation, ResetReason::EpochChanged, epoch, now.head).await?;
             }
             Some(JoinOutcome::Refused) => return Err(not_found()),
         }
@@ -175,11 +192,14 @@ async fn snapshot(app: &App, room: &Room, peer: &Peer, generation: u32) -> Resul
     Ok(parts.seq)
 }
 
-/// Sends what follows a position until nothing is left; returns the new position.
-async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq) -> Result<Seq, Error> {
+/// Sends what follows a position until nothing is left; returns the new position. Rights that changed meanwhile are
+/// looked at again before more is sent.
+async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq, rights_looks: &mut u64) -> Result<Seq, Error> {
+    let peer = &member.peer;
     let mut position = from;
     loop {
-        let rows = events::after(&app.database, &[(room.project.0, position)]).await.map_err(|e| unavailable(&e))?;
+        let rows = events::after(app.database.lookup(), &[(room.project.0, position)]).await;
+        let rows = rows.map_err(|e| unavailable(&e))?;
         if rows.is_empty() {
             return Ok(position);
         }
@@ -192,14 +212,17 @@ async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq) -> Result<
                 warn!(project.id = %room.project, %error, "a row of the log cannot be read");
                 Error::new(ErrorCode::Internal, "the log cannot be read")
             })?;
-            let peer = &member.peer;
-            let frames: Vec<Frame> = events
-                .iter()
-                .filter(|e| e.seq > position)
-                .map(|e| e.render(member.generation, peer.user.id, peer.client))
-                .collect();
-            peer.outbound.has_room().await;
-            peer.outbound.push(&frames, Lane::Durable, room.project);
+            let new: Vec<&Event> = events.iter().filter(|e| e.seq > position).collect();
+            for chunk in new.chunks(CHUNK_FRAMES) {
+                peer.outbound.has_room().await;
+                if room.rights_looks() != *rights_looks {
+                    *rights_looks = room.rights_looks();
+                    standing(app, room, peer).await?;
+                }
+                let frames: Vec<Frame> =
+                    chunk.iter().map(|e| e.render(member.generation, peer.user.id, peer.client)).collect();
+                peer.outbound.push(&frames, Lane::Durable, room.project);
+            }
             position = row.seq;
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use glassbox_protocol::{Epoch, ProjectId, Seq};
-use sqlx::Row as _;
+use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
 use super::{Database, Tx, in_time};
@@ -62,7 +62,7 @@ pub const ROWS_MAX: i64 = 256;
 ///
 /// # Errors
 /// The database is away.
-pub async fn after(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<Vec<LogRow>> {
+pub async fn after(connections: &PgPool, positions: &[(Uuid, Seq)]) -> sqlx::Result<Vec<LogRow>> {
     let rows = in_time(
         sqlx::query(
             "select e.stream_id, e.seq, e.n, e.body, realtime.time_text(e.at) as at
@@ -79,7 +79,7 @@ pub async fn after(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<Vec
         .bind(positions.iter().map(|(stream, _)| *stream).collect::<Vec<_>>())
         .bind(positions.iter().map(|(_, seq)| seq.0).collect::<Vec<_>>())
         .bind(ROWS_MAX)
-        .fetch_all(db.reader()),
+        .fetch_all(connections),
     )
     .await?;
     rows.into_iter()

@@ -14,7 +14,7 @@ use crate::auth::rights::{OrgRole, ProjectRole, ProjectRow, Visibility};
 /// The database is away.
 pub async fn locate_project(db: &Database, project: ProjectId) -> sqlx::Result<Option<OrgId>> {
     let org: Option<Uuid> = in_time(
-        sqlx::query_scalar("select org_id from projects where id = $1").bind(project.0).fetch_optional(db.reader()),
+        sqlx::query_scalar("select org_id from projects where id = $1").bind(project.0).fetch_optional(db.lookup()),
     )
     .await?;
     Ok(org.map(OrgId))
@@ -26,7 +26,7 @@ pub async fn locate_project(db: &Database, project: ProjectId) -> sqlx::Result<O
 /// The database is away.
 pub async fn locate_node(db: &Database, node: NodeId) -> sqlx::Result<Option<(OrgId, ProjectId)>> {
     let found: Option<(Uuid, Uuid)> = in_time(
-        sqlx::query_as("select org_id, project_id from nodes where id = $1").bind(node.0).fetch_optional(db.reader()),
+        sqlx::query_as("select org_id, project_id from nodes where id = $1").bind(node.0).fetch_optional(db.lookup()),
     )
     .await?;
     Ok(found.map(|(org, project)| (OrgId(org), ProjectId(project))))

@@ -143,7 +143,7 @@ pub async fn write(tx: &mut Tx, writes: &[Write]) -> sqlx::Result<HashMap<NodeId
             and case
                 -- Whoever names a fence must hold the lock that it belongs to, now.
                 when v.fence is not null then
-                    n.locked_by is not null
+                    n.locked_by = v.user_id
                     and n.lock_expires_at > clock_timestamp()
                     and exists (
                         select 1
