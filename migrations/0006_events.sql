@@ -317,11 +317,15 @@ end
 $$;
 comment on function realtime.nodes_inserted() is 'Writes the first version and node_created for new nodes.';
 
+-- The two images of the rows are joined by hash: a plan that was made for one row and kept would compare each row of a
+-- large batch with each other.
 create or replace function realtime.nodes_updated()
 returns trigger
 language plpgsql
 security definer
 set search_path = glassbox, public, realtime, pg_temp
+set enable_nestloop = off
+set enable_mergejoin = off
 as $$
 declare
     origins constant jsonb := realtime.origins();

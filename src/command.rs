@@ -1,7 +1,7 @@
 //! What each command does inside the transaction.
 //!
-//! The room writer hands over commands in the order in which they came. Consecutive moves, and consecutive updates, of
-//! different nodes run as one statement; everything else runs one by one. A command that fails by a rule fails alone
+//! The room writer hands over commands in the order in which they came. Consecutive moves and updates of different nodes
+//! run together, as one statement each; everything else runs one by one. A command that fails by a rule fails alone
 //! and leaves no trace; a database error fails the transaction, and the writer tries its commands one by one.
 
 use std::collections::HashSet;
@@ -119,8 +119,7 @@ pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<
         let (run, behind) = rest.split_at(run_length(rest));
         rest = behind;
         match job.command {
-            Command::NodeMove(_) => applied.extend(moves::apply(tx, place, run).await?),
-            Command::NodeUpdate(_) => applied.extend(update::apply(tx, place, run).await?),
+            Command::NodeMove(_) | Command::NodeUpdate(_) => applied.extend(apply_run(tx, place, run).await?),
             _ => {
                 tx.set_origin(&job.origin(), &[]).await?;
                 applied.push(apply_one(tx, place, job).await?);
@@ -128,6 +127,16 @@ pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<
         }
     }
     Ok(applied)
+}
+
+/// Applies moves and updates of nodes that all differ: one statement for the moves, one for the updates.
+async fn apply_run(tx: &mut Tx, place: Place, run: &[Job<'_>]) -> sqlx::Result<Vec<Applied>> {
+    let is_move = |job: &Job<'_>| matches!(job.command, Command::NodeMove(_));
+    let (moved, updated): (Vec<Job<'_>>, Vec<Job<'_>>) = run.iter().partition(|job| is_move(job));
+    let mut of_moves = moves::apply(tx, place, &moved).await?.into_iter();
+    let mut of_updates = update::apply(tx, place, &updated).await?.into_iter();
+    let next = |job: &Job<'_>| if is_move(job) { of_moves.next() } else { of_updates.next() };
+    Ok(run.iter().filter_map(next).collect())
 }
 
 async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<Applied> {
@@ -146,33 +155,22 @@ async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<App
     }
 }
 
-/// How many of the first jobs can run as one statement: moves, or updates, of nodes that differ.
+/// How many of the first jobs can run together: moves and updates of nodes that differ. Everything else, and an update
+/// with a new parent, which is checked against the tree as it stands, runs alone.
 fn run_length(jobs: &[Job<'_>]) -> usize {
     let mut touched = HashSet::new();
     let mut length = 0;
     for job in jobs {
-        let is_same_kind =
-            length == 0 || std::mem::discriminant(job.command) == std::mem::discriminant(jobs[0].command);
-        let is_free = match job.command {
-            Command::NodeMove(moves) => moves.moves.iter().all(|m| touched.insert(m.node_id)),
-            // A new parent is checked against the tree as it stands, so it runs alone.
-            Command::NodeUpdate(update) => {
-                (length == 0 || update.changes.parent_id.is_none()) && touched.insert(update.node_id)
-            }
-            _ => length == 0,
+        let is_joint = match job.command {
+            Command::NodeMove(_) => true,
+            Command::NodeUpdate(update) => update.changes.parent_id.is_none(),
+            _ => false,
         };
-        if !is_same_kind || !is_free || permit(job).is_err() {
+        let is_free = nodes_of(job.command).into_iter().all(|node| touched.insert(node));
+        if !is_joint || !is_free || permit(job).is_err() {
             break;
         }
         length += 1;
-        let is_alone = match job.command {
-            Command::NodeMove(_) => false,
-            Command::NodeUpdate(update) => update.changes.parent_id.is_some(),
-            _ => true,
-        };
-        if is_alone {
-            break;
-        }
     }
     length.max(1)
 }
@@ -261,7 +259,8 @@ mod tests {
         let lock = Command::LockAcquire(LockAcquire { node_id: a, ttl_ms: None, wait: None });
         assert_eq!(lengths(&[moved(a), moved(b), moved(c)]), [3]);
         assert_eq!(lengths(&[moved(a), moved(b), moved(a)]), [2, 1]);
-        assert_eq!(lengths(&[moved(a), updated(b, None), updated(c, None)]), [1, 2]);
+        assert_eq!(lengths(&[moved(a), updated(b, None), updated(c, None)]), [3]);
+        assert_eq!(lengths(&[moved(a), updated(a, None), moved(b)]), [1, 2]);
         assert_eq!(lengths(&[updated(a, None), updated(b, Some(c)), updated(c, None)]), [1, 1, 1]);
         assert_eq!(lengths(&[lock.clone(), lock, moved(b)]), [1, 1, 1]);
     }

@@ -4,6 +4,7 @@
 //! result into an answer. [`frame`] is around every request, so that no answer, whoever gives it, lacks a request id,
 //! CORS headers or a place in the metrics.
 
+pub mod admission;
 pub mod auth;
 pub mod canvas;
 pub mod error;

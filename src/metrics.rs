@@ -32,7 +32,7 @@ pub fn describe() {
     describe_histogram!(
         COMMIT_TO_SEND,
         Unit::Seconds,
-        "From the commit of an event to its place in the sessions' queues"
+        "From when the instance learnt of a commit to its events' place in the sessions' queues"
     );
     describe_counter!(PRESENCE_FRAMES, "Presence frames handed to sessions");
     describe_counter!(DOORBELLS, "Signals sent to the other instances");
@@ -64,7 +64,7 @@ pub fn events_sent(count: usize) {
     counter!(EVENTS_SENT).increment(count as u64);
 }
 
-/// Records how long an event took from its commit into the sessions' queues.
+/// Records how long it took from when the instance learnt of a commit until its events were queued for the sessions.
 pub fn commit_to_send(took: Duration) {
     histogram!(COMMIT_TO_SEND).record(took);
 }

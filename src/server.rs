@@ -1,10 +1,9 @@
 //! Starts and stops everything an instance does, and accepts its connections.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,6 +26,7 @@ use crate::app::{App, SharedApp};
 use crate::backplane::postgres as backplane;
 use crate::backplane::relay::Relay;
 use crate::config::{HEAD_DEADLINE, HEARTBEAT_INTERVAL, LimitsConfig, Secrets};
+use crate::http::admission::{Addresses, Place};
 use crate::room::{self, Rooms, Surroundings};
 use crate::session::Sessions;
 use crate::store::{Database, events, instances};
@@ -262,9 +262,8 @@ async fn accept(
         tasks.spawn(async move {
             tokio::select! {
                 () = kill.cancelled() => {}
-                () = serve(stream, peer, router, stop) => {}
+                () = serve(stream, peer, place, router, stop) => {}
             }
-            drop(place);
         });
     }
 }
@@ -278,11 +277,13 @@ fn accept_pause(error: &io::Error) -> Duration {
 
 /// Serves HTTP/1.1 on one connection until it is upgraded or over. The deadline counts from the moment at which a head
 /// is due, so that a connection that sends nothing, or a byte now and then, does not stay.
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, router: Router, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(tower::service_fn(move |mut request: Request<Incoming>| {
         use tower::ServiceExt as _;
         request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        // An upgrade keeps the place until the socket has said who it is.
+        request.extensions_mut().insert(place.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
     }));
     let connection = http1::Builder::new()
@@ -301,41 +302,5 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: Cancel
     };
     if let Err(error) = ended {
         debug!(%peer, %error, "connection ended");
-    }
-}
-
-/// How many plain connections each address has. An upgraded one leaves the count when its handshake is over.
-#[derive(Default)]
-struct Addresses {
-    open: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// A place in the count, given back when dropped.
-struct PlaceOfAddress {
-    addresses: Arc<Addresses>,
-    ip: IpAddr,
-}
-
-impl Addresses {
-    fn enter(addresses: &Arc<Self>, ip: IpAddr, max: usize) -> Option<PlaceOfAddress> {
-        let mut open = addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(ip).or_insert(0);
-        if *count >= max {
-            return None;
-        }
-        *count += 1;
-        Some(PlaceOfAddress { addresses: Arc::clone(addresses), ip })
-    }
-}
-
-impl Drop for PlaceOfAddress {
-    fn drop(&mut self) {
-        let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.ip);
-            }
-        }
     }
 }

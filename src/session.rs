@@ -90,7 +90,9 @@ impl Sessions {
 }
 
 /// Serves one upgraded connection from `hello` to close. `guest` is whoever a ticket in the URL named.
-pub async fn serve(app: Arc<App>, stream: TcpStream, leftover: Bytes, guest: Option<Identity>) {
+///
+/// `before_hello` is dropped once the client has said who it is, or failed to.
+pub async fn serve<P>(app: Arc<App>, stream: TcpStream, leftover: Bytes, guest: Option<Identity>, before_hello: P) {
     let (read, mut write) = socket::split(stream);
     let mut reader = Reader::new(read, leftover, app.limits.frame_bytes).await;
     let session = SessionId::random();
@@ -102,6 +104,7 @@ pub async fn serve(app: Arc<App>, stream: TcpStream, leftover: Bytes, guest: Opt
             Ok(opened) => opened,
             Err(_) => Err(Farewell::new(CloseCode::HelloTimeout, "no hello in time")),
         };
+        drop(before_hello);
         let ended = match opened {
             Err(farewell) => {
                 if let Some(frame) = &farewell.frame {

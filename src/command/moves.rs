@@ -15,6 +15,9 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::
         Command::NodeMove(moves) => moves.moves.clone(),
         _ => Vec::new(),
     };
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
     let touched: Vec<NodeId> = jobs.iter().flat_map(moves_of).map(|m| m.node_id).collect();
     let rows = nodes::lock(tx, place.project, &touched).await?;
 

@@ -22,6 +22,9 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::
             _ => None,
         })
         .collect();
+    if updates.is_empty() {
+        return Ok(Vec::new());
+    }
     let touched: Vec<NodeId> = updates.iter().map(|(_, u)| u.node_id).collect();
     let rows = nodes::lock(tx, place.project, &touched).await?;
 

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{debug, error};
 
+use super::admission::Place;
 use super::error::{ApiError, ApiResult};
 use crate::app::SharedApp;
 use crate::auth;
@@ -49,6 +50,7 @@ pub async fn upgrade(
             Err(error) => return ApiError::from(error).into_response(),
         },
     };
+    let place = request.extensions().get::<Place>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
     let sessions = app.tasks.clone();
     sessions.spawn(async move {
@@ -62,7 +64,7 @@ pub async fn upgrade(
         let kill = app.kill.clone();
         tokio::select! {
             () = kill.cancelled() => {}
-            () = session::serve(app, parts.io.into_inner(), parts.read_buf, guest) => {}
+            () = session::serve(app, parts.io.into_inner(), parts.read_buf, guest, place) => {}
         }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();

@@ -42,6 +42,8 @@ pub struct Member {
     pub peer: Arc<Peer>,
     /// Stands in every frame of the subscription.
     pub generation: u32,
+    /// Whether `synced` is still to be said; not by one that only read on by itself.
+    pub is_new: bool,
 }
 
 /// What became of a join.
@@ -91,6 +93,10 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         is_deleted: false,
     };
     state.publish_tail_start();
+    // A removal before this moment is below where the room starts: joins that looked at rights before it look again.
+    if let Some(room) = state.room.upgrade() {
+        room.rights_looks.fetch_add(1, Ordering::AcqRel);
+    }
     state.surroundings.relay.ask(state.seat.project);
     let mut beat = interval(Duration::from_secs(1));
     let stop = state.surroundings.stop.clone();
@@ -223,7 +229,9 @@ impl State {
         outbound.push(&frames, Lane::Durable, self.seat.project);
         let seq = position.max(self.position);
         let synced = Synced { channel: self.channel(), generation: member.generation, seq };
-        self.push(outbound, ServerMessage::Synced(synced));
+        if member.is_new {
+            self.push(outbound, ServerMessage::Synced(synced));
+        }
 
         let session = member.peer.session;
         self.presence.join(session, public_user(&member.peer.user), member.peer.client);
@@ -316,7 +324,7 @@ impl State {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         let mut sent = 0;
         for seated in self.members.values_mut() {
-            let Member { peer, generation } = &seated.member;
+            let Member { peer, generation, .. } = &seated.member;
             let after = seated.position;
             let public = shared
                 .entry(*generation)

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use glassbox_protocol::server::Ack;
@@ -188,12 +189,13 @@ impl Writer {
         let deadline = oldest + ANSWER_DEADLINE;
         let mut delay = RETRY_DELAY;
         loop {
-            let attempt = tokio::time::timeout(ANSWER_DEADLINE, self.commit(batch));
+            let is_committing = AtomicBool::new(false);
+            let attempt = tokio::time::timeout(ANSWER_DEADLINE, self.commit(batch, &is_committing));
             let failed = match attempt.await {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(failed)) => failed,
-                // The attempt was cut off somewhere; it may have been at its COMMIT.
-                Err(_) => return Err(Failed::Commit(sqlx::Error::PoolTimedOut)),
+                Err(_) if is_committing.load(Ordering::Relaxed) => Failed::Commit(sqlx::Error::PoolTimedOut),
+                Err(_) => Failed::Before(sqlx::Error::PoolTimedOut),
             };
             let is_passing = match &failed {
                 Failed::Commit(_) => return Err(failed),
@@ -212,7 +214,8 @@ impl Writer {
         }
     }
 
-    async fn commit(&self, batch: &[Request]) -> Result<Vec<Answer>, Failed> {
+    /// Commits a batch; `is_committing` is set once the COMMIT is on its way.
+    async fn commit(&self, batch: &[Request], is_committing: &AtomicBool) -> Result<Vec<Answer>, Failed> {
         let firsts = first_of_each(batch);
         let unique: Vec<&Request> =
             firsts.iter().enumerate().filter(|(i, f)| i == *f).map(|(i, _)| &batch[i]).collect();
@@ -249,6 +252,7 @@ impl Writer {
             }
             commands::answer(&mut tx, &kept).await?;
             commands::unclaim(&mut tx, &given_back).await?;
+            is_committing.store(true, Ordering::Relaxed);
             tx.commit_sealed(&sealed).await.map_err(Failed::at_commit)?;
         }
         Ok(batch
@@ -294,7 +298,10 @@ impl Writer {
         let answers = loop {
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(Duration::from_millis(500));
-            let Ok(attempt) = tokio::time::timeout(ANSWER_DEADLINE, self.commit(&batch)).await else { continue };
+            let Ok(attempt) = tokio::time::timeout(ANSWER_DEADLINE, self.commit(&batch, &AtomicBool::new(false))).await
+            else {
+                continue;
+            };
             match attempt {
                 Ok(answers) => break answers,
                 Err(Failed::Commit(_)) => {}

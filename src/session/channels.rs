@@ -56,8 +56,7 @@ impl Session {
                 self.open.remove(&project);
                 self.generation += 1;
                 self.peer.outbound.purge(project);
-                let details = serde_json::json!({ "channel": Channel::Project(project) });
-                self.fail(error.with_details(details), request);
+                self.fail(error, request);
             }
         }
     }
@@ -115,7 +114,8 @@ impl Session {
 }
 
 impl App {
-    /// Takes a client that has left out of the queues for locks; best effort, a place of a dead client is passed over.
+    /// Takes a client that has left out of the queues for locks; best effort: whoever is lost without a
+    /// word gets the lock in turn, and its lease ends.
     async fn leave_queues(&self, org: OrgId, user: UserId, client: ClientId) {
         let leave = async {
             let mut tx = self.database.begin(&Tenant::member(org, user)).await?;

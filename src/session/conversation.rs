@@ -101,7 +101,7 @@ impl Session {
                 Err(_) => Ended::Lost,
             },
             // Its frames cannot be written: it does not read.
-            () = peer.outbound.is_slow() => Ended::Closing,
+            () = peer.outbound.is_over() => Ended::Closing,
         };
         let farewell = match ended {
             Ended::Client => Farewell { code: 1000, reason: String::new(), frame: None },

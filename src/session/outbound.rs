@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use glassbox_protocol::server::CloseCode;
 use glassbox_protocol::{ProjectId, RequestId, ServerMessage};
@@ -64,6 +65,8 @@ pub struct Outbound {
     dropped_latest: AtomicU64,
 }
 
+/// How long the last frames of a session that ends may take to leave.
+const LAST_FRAMES_DEADLINE: Duration = Duration::from_secs(2);
 /// Most frames that one write takes.
 const WRITE_FRAMES_MAX: usize = 128;
 /// About how many bytes one write takes.
@@ -142,6 +145,8 @@ impl Outbound {
         let mut state = self.lock();
         state.queue.retain(|q| q.room != Some(room));
         state.queued_bytes = state.queue.iter().map(|q| q.frame.size()).sum();
+        drop(state);
+        self.progress.notify_waiters();
     }
 
     /// Ends the session; what is queued is still written, but for a slow reader. The first reason counts.
@@ -205,14 +210,18 @@ impl Outbound {
         }
     }
 
-    /// Waits until the session is told to end for being slow, which must not wait for the socket.
-    pub async fn is_slow(&self) {
-        loop {
+    /// Waits until the session has to end whatever is still queued: at once for a slow reader, else when what was queued
+    /// had its time to leave.
+    pub async fn is_over(&self) {
+        let code = loop {
             let progress = self.progress.notified();
-            if self.lock().closing.as_ref().is_some_and(|c| c.code == CloseCode::SlowReader) {
-                return;
+            if let Some(closing) = self.closing() {
+                break closing.code;
             }
             progress.await;
+        };
+        if code != CloseCode::SlowReader {
+            tokio::time::sleep(LAST_FRAMES_DEADLINE).await;
         }
     }
 

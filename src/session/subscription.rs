@@ -25,8 +25,8 @@ use crate::store::{Failure, Tenant, events, members};
 
 /// How long to wait for a room that has not learnt of a new life of the log yet.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// Frames that are queued at once during a catch-up, before there is a look at how much waits.
-const CHUNK_FRAMES: usize = 32;
+/// About how many bytes are queued at once during a catch-up, before there is a look at how much waits.
+const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Where a subscription starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub async fn join(
     generation: u32,
     start: Start,
 ) -> Result<Arc<Room>, Error> {
-    let member = Member { peer: Arc::clone(peer), generation };
+    let mut member = Member { peer: Arc::clone(peer), generation, is_new: !matches!(start, Start::Continue(_)) };
     let mut rights_looks = room.rights_looks();
     let (role, Extent { mut epoch, head, floor }) = standing(app, &room, peer).await?;
     let subscribed = Subscribed { channel: room.channel(), role, epoch, head, generation };
@@ -102,6 +102,7 @@ pub async fn join(
         Start::Resume(_, seq) | Start::Continue(seq) if seq < floor => Some(ResetReason::BelowFloor),
         Start::Live | Start::Snapshot | Start::Resume(..) | Start::Continue(_) => None,
     };
+    member.is_new |= refusal.is_some();
     let mut position = match (refusal, start) {
         (Some(reason), _) => reset(app, &room, peer, generation, reason, epoch, head).await?,
         (None, Start::Resume(_, seq) | Start::Continue(seq)) => seq,
@@ -143,6 +144,7 @@ pub async fn join(
                     continue;
                 }
                 epoch = now.epoch;
+                member.is_new = true;
                 room.snapshots().forget().await;
                 position = reset(app, &room, peer, generation, ResetReason::EpochChanged, epoch, now.head).await?;
             }
@@ -212,16 +214,21 @@ async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq, rights_loo
                 warn!(project.id = %room.project, %error, "a row of the log cannot be read");
                 Error::new(ErrorCode::Internal, "the log cannot be read")
             })?;
-            let new: Vec<&Event> = events.iter().filter(|e| e.seq > position).collect();
-            for chunk in new.chunks(CHUNK_FRAMES) {
+            let new: Vec<Event> = events.into_iter().filter(|e| e.seq > position).collect();
+            let mut new = new.into_iter();
+            while !new.as_slice().is_empty() {
                 peer.outbound.has_room().await;
                 if room.rights_looks() != *rights_looks {
                     *rights_looks = room.rights_looks();
                     standing(app, room, peer).await?;
                 }
-                let frames: Vec<Frame> =
-                    chunk.iter().map(|e| e.render(member.generation, peer.user.id, peer.client)).collect();
-                peer.outbound.push(&frames, Lane::Durable, room.project);
+                let mut chunk: Vec<Frame> = Vec::new();
+                while chunk.iter().map(Frame::size).sum::<usize>() < CHUNK_BYTES
+                    && let Some(event) = new.next()
+                {
+                    chunk.push(event.render(member.generation, peer.user.id, peer.client));
+                }
+                peer.outbound.push(&chunk, Lane::Durable, room.project);
             }
             position = row.seq;
         }

@@ -23,7 +23,7 @@ async fn a_foreign_project_and_a_random_one_are_answered_alike() {
     let eves = world.client(0, &eve).await;
     let foreign = eves.subscribe(project, Start::Snapshot).await.expect_err("foreign");
     let random = eves.subscribe(ProjectId::random(), Start::Snapshot).await.expect_err("random");
-    assert_eq!((foreign.code, &foreign.message), (random.code, &random.message));
+    assert_eq!(json!(foreign), json!(random));
     let foreign = eves.command(retitle(node, "mine")).await.expect_err("foreign");
     let random = eves.command(retitle(NodeId::random(), "mine")).await.expect_err("random");
     assert_eq!(foreign.code, ErrorCode::NotFound);

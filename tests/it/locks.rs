@@ -74,6 +74,10 @@ async fn a_locked_node_refuses_everybody_but_the_holder() {
         bobs.command(write_with(node, "stolen", Fence(fence.0 + 1))).await.expect_err("wrong").code,
         ErrorCode::LockLost
     );
+    // Fences are small numbers: knowing one is no proof without being the holder.
+    assert_eq!(bobs.command(write_with(node, "guessed", fence)).await.expect_err("guessed").code, ErrorCode::LockLost);
+    let delete = Command::NodeDelete(NodeRef { node_id: node, fence: Some(fence) });
+    assert_eq!(bobs.command(delete).await.expect_err("guessed").code, ErrorCode::LockLost);
     anns.command(write_with(node, "ann's", fence)).await.expect("the holder writes");
 
     let seen = bobs.wait("the lock", |f| (f["type"] == "lock_acquired").then(|| f.clone())).await;

@@ -121,3 +121,30 @@ async fn those_who_join_while_others_write_miss_nothing_and_get_nothing_twice() 
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_larger_than_any_queue_reaches_those_who_are_here_and_those_who_come_back() {
+    let world = World::builder().instances(2).limits(|limits| limits.outbound_bytes = 300_000).start().await;
+    let ann = world.user("ann").await;
+    let project = world.project(&ann).await;
+    let (here, away) = (world.client(0, &ann).await, world.client(1, &ann).await);
+    for client in [&here, &away] {
+        client.subscribe(project, Start::Snapshot).await.expect("subscribe");
+    }
+    for n in 0..20 {
+        here.command(create(NodeId::random(), &n.to_string())).await.expect("create");
+    }
+    away.wait_mirror("the nodes", project, |m| m.state().filter(|s| s.nodes.len() == 20).map(|_| ())).await;
+    away.cut();
+    // 20 events of 100 KB in one commit, several times what may wait for one client.
+    world.sql(&format!("update nodes set description = repeat('x', 100000) where project_id = '{project}'")).await;
+    let back = Client::connect(world.address(1), &ann.token, away.id).await;
+    back.subscribe(project, Start::Resume(Box::new(away.mirror(project)))).await.expect("resume");
+    let log = read_log(&world.database.superuser(), project).await;
+    for client in [&here, &back] {
+        client.wait_mirror("the end of the log", project, |m| (m.seq == log.last()?.seq).then_some(())).await;
+        assert_eq!(client.mirror(project).state().map(|s| s.difference(&fold(&log))), Some(String::new()));
+        assert!(!client.is_closed(), "nobody was closed as slow");
+        client.assert_sound();
+    }
+}
