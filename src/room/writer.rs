@@ -28,9 +28,9 @@ use crate::session::peer::Peer;
 use crate::store::commands::{self, Claim, CommandKey};
 use crate::store::{Database, Failure, Sealed, Tenant, Tx, events};
 
-/// Most commands in one transaction. At about 0.1 ms each this holds the project's head for some 13 ms, well under
-/// the 100 ms in which an author expects the echo.
-const BATCH_COMMANDS_MAX: usize = 128;
+/// Most commands in one transaction. At about 0.15 ms each (load-tests/results/2026-11-22-core.md) it takes some 40 ms,
+/// under the 100 ms in which an author expects the echo.
+const BATCH_COMMANDS_MAX: usize = 256;
 
 /// How long a command may wait for the database before it is told to come back.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(4);
