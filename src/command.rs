@@ -1,7 +1,7 @@
 //! What each command does inside the transaction.
 //!
-//! The room writer hands over commands in the order in which they came. Consecutive moves and updates of different nodes
-//! run together, as one statement each; everything else runs one by one. A command that fails by a rule fails alone
+//! The room writer hands over commands in the order in which they came. Moves and updates of different nodes run together,
+//! as one statement each, in waves; everything else runs one by one. A command that fails by a rule fails alone
 //! and leaves no trace; a database error fails the transaction, and the writer tries its commands one by one.
 
 use std::collections::HashSet;
@@ -103,32 +103,32 @@ pub type Applied = Result<Done, Error>;
 /// The database is away or refuses something that no rule of ours has caught; the transaction is lost.
 pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<Vec<Applied>> {
     // All rows in id order before anything else: two instances that write the same nodes wait and do not deadlock. A
-    // batch of one kind does that by itself.
-    let is_one_statement = run_length(jobs) == jobs.len()
+    // single wave of one kind does that by itself.
+    let everything: Vec<usize> = (0..jobs.len()).collect();
+    let is_one_statement = wave(jobs, &everything).len() == jobs.len()
         && jobs.windows(2).all(|pair| discriminant(pair[0].command) == discriminant(pair[1].command));
     if !is_one_statement {
         let touched: Vec<NodeId> = jobs.iter().flat_map(|job| nodes_of(job.command)).collect();
         nodes::lock(tx, place.project, &touched).await?;
     }
-    let mut applied = Vec::with_capacity(jobs.len());
-    let mut rest = jobs;
-    while let Some(job) = rest.first() {
-        if let Err(error) = permit(job) {
-            applied.push(Err(error));
-            rest = &rest[1..];
-            continue;
-        }
-        let (run, behind) = rest.split_at(run_length(rest));
-        rest = behind;
-        match job.command {
-            Command::NodeMove(_) | Command::NodeUpdate(_) => applied.extend(apply_run(tx, place, run).await?),
-            _ => {
-                tx.set_origin(&job.origin(), &[]).await?;
-                applied.push(apply_one(tx, place, job).await?);
+
+    let mut applied: Vec<Option<Applied>> = jobs.iter().map(|job| permit(job).err().map(Err)).collect();
+    let mut waiting: Vec<usize> = everything.into_iter().filter(|i| applied[*i].is_none()).collect();
+    while let Some(&first) = waiting.first() {
+        let together = wave(jobs, &waiting);
+        if together.is_empty() {
+            let job = &jobs[first];
+            tx.set_origin(&job.origin(), &[]).await?;
+            applied[first] = Some(apply_one(tx, place, job).await?);
+        } else {
+            let run: Vec<Job<'_>> = together.iter().map(|i| jobs[*i]).collect();
+            for (i, answer) in together.iter().zip(apply_run(tx, place, &run).await?) {
+                applied[*i] = Some(answer);
             }
         }
+        waiting.retain(|i| applied[*i].is_none());
     }
-    Ok(applied)
+    Ok(applied.into_iter().flatten().collect())
 }
 
 /// Applies moves and updates of nodes that all differ: one statement for the moves, one for the updates.
@@ -152,29 +152,35 @@ async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<App
         Command::LockRenew(renew) => lock::renew(tx, place, job, renew).await,
         Command::LockRelease(release) => lock::release(tx, place, job, release).await,
         Command::NodeMove(_) | Command::NodeUpdate(_) => {
-            Ok(Err(Error::new(ErrorCode::Internal, "moves and updates are applied in runs")))
+            let answer = apply_run(tx, place, std::slice::from_ref(job)).await?.pop();
+            Ok(answer.unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the command got no answer"))))
         }
     }
 }
 
-/// How many of the first jobs can run together: moves and updates of nodes that differ. Everything else, and an update
-/// with a new parent, which is checked against the tree as it stands, runs alone.
-fn run_length(jobs: &[Job<'_>]) -> usize {
+/// Which of the waiting jobs run together next: moves and updates of different nodes, each after all earlier commands
+/// for its nodes. Nothing goes past a command of another kind, nor past an update with a new parent, which is checked
+/// against the tree as it stands; such a command runs alone, and the wave that begins with it is empty.
+fn wave(jobs: &[Job<'_>], waiting: &[usize]) -> Vec<usize> {
     let mut touched = HashSet::new();
-    let mut length = 0;
-    for job in jobs {
-        let is_joint = match job.command {
+    let mut together = Vec::new();
+    for &i in waiting {
+        let command = jobs[i].command;
+        let is_joint = match command {
             Command::NodeMove(_) => true,
             Command::NodeUpdate(update) => update.changes.parent_id.is_none(),
             _ => false,
         };
-        let is_free = nodes_of(job.command).into_iter().all(|node| touched.insert(node));
-        if !is_joint || !is_free || permit(job).is_err() {
+        if !is_joint {
             break;
         }
-        length += 1;
+        let nodes = nodes_of(command);
+        if nodes.iter().all(|node| !touched.contains(node)) {
+            together.push(i);
+        }
+        touched.extend(nodes);
     }
-    length.max(1)
+    together
 }
 
 fn permit(job: &Job<'_>) -> Result<(), Error> {
@@ -225,7 +231,8 @@ mod tests {
 
     use super::*;
 
-    fn lengths(commands: &[Command]) -> Vec<usize> {
+    /// The order in which commands run: those of one wave together.
+    fn waves(commands: &[Command]) -> Vec<Vec<usize>> {
         let jobs: Vec<Job<'_>> = commands
             .iter()
             .map(|command| Job {
@@ -236,14 +243,17 @@ mod tests {
                 command,
             })
             .collect();
-        let mut rest = jobs.as_slice();
-        let mut lengths = Vec::new();
-        while !rest.is_empty() {
-            let length = run_length(rest);
-            lengths.push(length);
-            rest = &rest[length..];
+        let mut waiting: Vec<usize> = (0..jobs.len()).collect();
+        let mut waves = Vec::new();
+        while let Some(&first) = waiting.first() {
+            let mut together = wave(&jobs, &waiting);
+            if together.is_empty() {
+                together.push(first);
+            }
+            waiting.retain(|i| !together.contains(i));
+            waves.push(together);
         }
-        lengths
+        waves
     }
 
     fn moved(node_id: NodeId) -> Command {
@@ -259,11 +269,9 @@ mod tests {
     fn commands_run_together_only_where_order_does_not_matter() {
         let (a, b, c) = (NodeId::random(), NodeId::random(), NodeId::random());
         let lock = Command::LockAcquire(LockAcquire { node_id: a, ttl_ms: None, wait: None });
-        assert_eq!(lengths(&[moved(a), moved(b), moved(c)]), [3]);
-        assert_eq!(lengths(&[moved(a), moved(b), moved(a)]), [2, 1]);
-        assert_eq!(lengths(&[moved(a), updated(b, None), updated(c, None)]), [3]);
-        assert_eq!(lengths(&[moved(a), updated(a, None), moved(b)]), [1, 2]);
-        assert_eq!(lengths(&[updated(a, None), updated(b, Some(c)), updated(c, None)]), [1, 1, 1]);
-        assert_eq!(lengths(&[lock.clone(), lock, moved(b)]), [1, 1, 1]);
+        assert_eq!(waves(&[moved(a), moved(b), updated(c, None)]), [[0, 1, 2]]);
+        assert_eq!(waves(&[moved(a), updated(a, None), moved(b), moved(a)]), [vec![0, 2], vec![1], vec![3]]);
+        assert_eq!(waves(&[updated(a, None), updated(b, Some(c)), updated(c, None)]), [[0], [1], [2]]);
+        assert_eq!(waves(&[lock.clone(), moved(b), lock, moved(c)]), [[0], [1], [2], [3]]);
     }
 }
