@@ -89,43 +89,48 @@ pub struct ServeConfig {
 #[derive(Args, Clone, Debug)]
 pub struct LimitsConfig {
     /// Largest inbound WebSocket frame, bytes
-    #[arg(long, env = "GLASSBOX_FRAME_BYTES", default_value_t = 262_144)]
+    #[arg(long, env = "GLASSBOX_FRAME_BYTES", default_value_t = LimitsConfig::DEFAULT.frame_bytes)]
     pub frame_bytes: usize,
     /// Bytes that may wait for one client before it is closed as slow
-    #[arg(long, env = "GLASSBOX_OUTBOUND_BYTES", default_value_t = 1_048_576)]
+    #[arg(long, env = "GLASSBOX_OUTBOUND_BYTES", default_value_t = LimitsConfig::DEFAULT.outbound_bytes)]
     pub outbound_bytes: usize,
     /// Open channels per session
-    #[arg(long, env = "GLASSBOX_CHANNELS", default_value_t = 64)]
+    #[arg(long, env = "GLASSBOX_CHANNELS", default_value_t = LimitsConfig::DEFAULT.channels)]
     pub channels: usize,
     /// Commands per second and session, sustained
-    #[arg(long, env = "GLASSBOX_COMMANDS_PER_SECOND", default_value_t = 50)]
+    #[arg(long, env = "GLASSBOX_COMMANDS_PER_SECOND", default_value_t = LimitsConfig::DEFAULT.commands_per_second)]
     pub commands_per_second: u32,
     /// Commands of one session in a burst
-    #[arg(long, env = "GLASSBOX_COMMANDS_BURST", default_value_t = 200)]
+    #[arg(long, env = "GLASSBOX_COMMANDS_BURST", default_value_t = LimitsConfig::DEFAULT.commands_burst)]
     pub commands_burst: u32,
     /// Presence frames per second and session
-    #[arg(long, env = "GLASSBOX_PRESENCE_PER_SECOND", default_value_t = 60)]
+    #[arg(long, env = "GLASSBOX_PRESENCE_PER_SECOND", default_value_t = LimitsConfig::DEFAULT.presence_per_second)]
     pub presence_per_second: u32,
     /// WebSockets on this instance
-    #[arg(long, env = "GLASSBOX_SESSIONS", default_value_t = 20_000)]
+    #[arg(long, env = "GLASSBOX_SESSIONS", default_value_t = LimitsConfig::DEFAULT.sessions)]
     pub sessions: usize,
     /// Connections of one address that have not said who they are
-    #[arg(long, env = "GLASSBOX_UNAUTHENTICATED_PER_ADDRESS", default_value_t = 2_500)]
+    #[arg(long, env = "GLASSBOX_UNAUTHENTICATED_PER_ADDRESS", default_value_t = LimitsConfig::DEFAULT.unauthenticated_per_address)]
     pub unauthenticated_per_address: usize,
+}
+
+impl LimitsConfig {
+    /// What holds where nothing else is said.
+    const DEFAULT: Self = Self {
+        frame_bytes: 262_144,
+        outbound_bytes: 1_048_576,
+        channels: 64,
+        commands_per_second: 50,
+        commands_burst: 200,
+        presence_per_second: 60,
+        sessions: 20_000,
+        unauthenticated_per_address: 2_500,
+    };
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self {
-            frame_bytes: 262_144,
-            outbound_bytes: 1_048_576,
-            channels: 64,
-            commands_per_second: 50,
-            commands_burst: 200,
-            presence_per_second: 60,
-            sessions: 20_000,
-            unauthenticated_per_address: 2_500,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -103,7 +103,7 @@ impl Reader {
             None => *self.epoch.insert(events::epoch(&self.database).await?),
         };
         let heads = events::heads(&self.database, &streams).await?;
-        let head_of = |stream: Uuid| heads.get(&stream).map_or(Seq::ZERO, |h| h.seq);
+        let head_of = |stream: Uuid| heads.get(&stream).copied().unwrap_or_default();
         for track in tracks {
             let position = head_of(track.project.0);
             if track.reply.send((epoch, position)).is_ok() {
@@ -131,10 +131,14 @@ impl Reader {
             self.epoch = Some(epoch);
             return Ok(());
         }
+        let heads = self.heads().await?;
+        self.look_at(heads, Instant::now()).await
+    }
+
+    /// The heads of all streams that are followed.
+    async fn heads(&self) -> sqlx::Result<HashMap<Uuid, Seq>> {
         let streams: Vec<Uuid> = self.projects.keys().map(|p| p.0).chain(self.orgs.keys().map(|o| o.0)).collect();
-        let heads = events::heads(&self.database, &streams).await?;
-        let now = Instant::now();
-        self.look_at(heads.into_iter().map(|(stream, head)| (stream, head.seq)).collect(), now).await
+        events::heads(&self.database, &streams).await
     }
 
     /// Reads what is new in streams whose heads are said to be further on.
@@ -230,13 +234,12 @@ impl Reader {
     }
 
     async fn restart_all(&mut self, epoch: Epoch) -> sqlx::Result<()> {
-        let streams: Vec<Uuid> = self.projects.keys().map(|p| p.0).chain(self.orgs.keys().map(|o| o.0)).collect();
-        let heads = events::heads(&self.database, &streams).await?;
+        let heads = self.heads().await?;
         for (org, position) in &mut self.orgs {
-            *position = heads.get(&org.0).map_or(Seq::ZERO, |h| h.seq);
+            *position = heads.get(&org.0).copied().unwrap_or_default();
         }
         for (id, project) in &mut self.projects {
-            project.position = heads.get(&id.0).map_or(Seq::ZERO, |h| h.seq);
+            project.position = heads.get(&id.0).copied().unwrap_or_default();
             if let Some(mailbox) = project.mailbox.upgrade() {
                 let _ = mailbox.send(Message::Restart { epoch, head: project.position }).await;
             }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq};
+use glassbox_protocol::{OrgId, ProjectId, Seq};
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -20,8 +20,6 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// The state of a project at one moment, cut into parts.
 pub struct Parts {
-    /// The life of the log that the position belongs to.
-    pub epoch: Epoch,
     /// The position that the state includes.
     pub seq: Seq,
     read_at: Instant,
@@ -58,7 +56,6 @@ impl Snapshots {
         let state = snapshot::read(&mut tx, project).await?;
         drop(tx);
         let parts = Arc::new(Parts {
-            epoch: state.epoch,
             seq: state.head,
             read_at: Instant::now(),
             project,

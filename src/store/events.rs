@@ -45,15 +45,6 @@ pub fn open_event(public: &str, project: ProjectId, seq: Seq, at: &str, is_last:
     Some(format!(r#"{fields},"channel":"project:{project}","seq":{seq},"at":"{at}"{tx_end}"#))
 }
 
-/// Where a stream stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The newest committed event.
-    pub seq: Seq,
-    /// Events up to this one are no longer kept.
-    pub floor: Seq,
-}
-
 /// Most rows of one stream that are read at once; the caller comes back for more.
 pub const ROWS_MAX: i64 = 256;
 
@@ -99,10 +90,10 @@ pub async fn after(connections: &PgPool, positions: &[(Uuid, Seq)]) -> sqlx::Res
 ///
 /// # Errors
 /// The database is away.
-pub async fn heads(db: &Database, streams: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Head>> {
-    let rows: Vec<(Uuid, i64, i64)> = in_time(
+pub async fn heads(db: &Database, streams: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Seq>> {
+    let rows: Vec<(Uuid, i64)> = in_time(
         sqlx::query_as(
-            "select stream_id, seq, floor
+            "select stream_id, seq
         from realtime.heads
         where stream_id = any($1)",
         )
@@ -110,7 +101,7 @@ pub async fn heads(db: &Database, streams: &[Uuid]) -> sqlx::Result<HashMap<Uuid
         .fetch_all(db.reader()),
     )
     .await?;
-    Ok(rows.into_iter().map(|(stream, seq, floor)| (stream, Head { seq: Seq(seq), floor: Seq(floor) })).collect())
+    Ok(rows.into_iter().map(|(stream, seq)| (stream, Seq(seq))).collect())
 }
 
 /// Names the present life of all logs.

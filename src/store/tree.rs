@@ -46,7 +46,10 @@ pub struct Branch {
 /// # Errors
 /// The database is away, or somebody else holds a row for too long.
 pub async fn lock_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx::Result<Vec<Branch>> {
-    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+    lock_branches(
+        tx,
+        project,
+        root,
         "with recursive down (id, depth) as (
             select n.id, 0
             from nodes n
@@ -65,11 +68,7 @@ pub async fn lock_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx
         order by n.id
         for update of n",
     )
-    .bind(project.0)
-    .bind(root.0)
-    .fetch_all(tx.conn())
-    .await?;
-    Ok(branches(rows))
+    .await
 }
 
 /// Locks a deleted node and what the same delete took with it, in id order.
@@ -77,7 +76,10 @@ pub async fn lock_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx
 /// # Errors
 /// The database is away, or somebody else holds a row for too long.
 pub async fn lock_deleted_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx::Result<Vec<Branch>> {
-    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+    lock_branches(
+        tx,
+        project,
+        root,
         "with recursive down (id, depth, deleted_at) as (
             select n.id, 0, n.deleted_at
             from nodes n
@@ -97,15 +99,18 @@ pub async fn lock_deleted_subtree(tx: &mut Tx, project: ProjectId, root: NodeId)
         order by n.id
         for update of n",
     )
-    .bind(project.0)
-    .bind(root.0)
-    .fetch_all(tx.conn())
-    .await?;
-    Ok(branches(rows))
+    .await
 }
 
-fn branches(rows: Vec<(Uuid, i32)>) -> Vec<Branch> {
-    rows.into_iter().map(|(id, depth)| Branch { node: NodeId(id), depth }).collect()
+/// Runs a query that locks the branches of a project (`$1`) from a root (`$2`) on.
+async fn lock_branches(
+    tx: &mut Tx,
+    project: ProjectId,
+    root: NodeId,
+    query: &'static str,
+) -> sqlx::Result<Vec<Branch>> {
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as(query).bind(project.0).bind(root.0).fetch_all(tx.conn()).await?;
+    Ok(rows.into_iter().map(|(id, depth)| Branch { node: NodeId(id), depth }).collect())
 }
 
 /// Deletes nodes softly, ends their locks and cancels their executions. One moment for all of them, so that a restore
