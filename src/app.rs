@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::backplane::relay::Relay;
-use crate::config::{LimitsConfig, Secrets};
+use crate::config::{HttpConfig, LimitsConfig, Secrets};
 use crate::room::Rooms;
 use crate::session::Sessions;
 use crate::store::Database;
@@ -22,6 +22,8 @@ pub struct App {
     pub limits: LimitsConfig,
     /// Origins whose pages may call.
     pub allowed_origins: Vec<String>,
+    /// How requests are taken.
+    pub http: HttpConfig,
     /// How tokens are signed.
     pub secrets: Secrets,
     /// The database, as the server may use it.

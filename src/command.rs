@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::mem::discriminant;
+use std::sync::Arc;
 
 use glassbox_protocol::client::{DependencyRemove, NodeRef};
 use glassbox_protocol::entity::AuthorType;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::rights::{ProjectRight, ProjectRole};
-use crate::store::{Origin, Tx, nodes};
+use crate::store::{Origin, Tx, Via, nodes};
 
 mod create;
 mod delete;
@@ -43,17 +44,36 @@ pub struct Job<'a> {
     pub user: UserId,
     /// Their effective role, as of this transaction.
     pub role: Option<ProjectRole>,
-    /// The client that sent it.
-    pub client: ClientId,
+    /// The client that sent it; absent for a request of the REST API, whose locks belong to the user.
+    pub client: Option<ClientId>,
     /// Its id.
     pub request: RequestId,
     /// What is asked.
     pub command: &'a Command,
+    /// Where it came from.
+    pub via: &'a Arc<Via>,
+    /// What the answer tells.
+    pub answer: AnswerWith,
+}
+
+/// How much of what a command did stands in its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerWith {
+    /// What the sender cannot know: ids, versions, fences.
+    News,
+    /// The whole entity as it stands after the command, for callers who do not follow the log.
+    Entity,
 }
 
 impl Job<'_> {
     fn origin(&self) -> Origin {
-        Origin { user: Some(self.user), client: Some(self.client), request: Some(self.request), ..Origin::default() }
+        Origin {
+            user: Some(self.user),
+            client: self.client,
+            request: Some(self.request),
+            via: Some(Arc::clone(self.via)),
+            ..Origin::default()
+        }
     }
 }
 
@@ -128,7 +148,28 @@ pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<
         }
         waiting.retain(|i| applied[*i].is_none());
     }
-    Ok(applied.into_iter().flatten().collect())
+    let mut applied: Vec<Applied> = applied.into_iter().flatten().collect();
+    tell_entities(tx, jobs, &mut applied).await?;
+    Ok(applied)
+}
+
+/// Puts whole nodes into the answers of those who asked for them.
+async fn tell_entities(tx: &mut Tx, jobs: &[Job<'_>], applied: &mut [Applied]) -> sqlx::Result<()> {
+    for (job, answer) in jobs.iter().zip(applied).filter(|(job, _)| job.answer == AnswerWith::Entity) {
+        let Ok(done) = answer else { continue };
+        let node = match job.command {
+            Command::NodeCreate(_) => {
+                done.result.as_ref().and_then(|r| serde_json::from_value(r["nodeId"].clone()).ok())
+            }
+            Command::NodeUpdate(update) => Some(update.node_id),
+            Command::NodeRestore(node) => Some(node.node_id),
+            _ => None,
+        };
+        if let Some(node) = node {
+            done.result = nodes::json(tx, node).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Applies moves and updates of nodes that all differ: one statement for the moves, one for the updates.
@@ -233,14 +274,17 @@ mod tests {
 
     /// The order in which commands run: those of one wave together.
     fn waves(commands: &[Command]) -> Vec<Vec<usize>> {
+        let via = Arc::new(Via { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None });
         let jobs: Vec<Job<'_>> = commands
             .iter()
             .map(|command| Job {
                 user: UserId::random(),
                 role: Some(ProjectRole::Member),
-                client: ClientId::random(),
+                client: Some(ClientId::random()),
                 request: RequestId::random(),
                 command,
+                via: &via,
+                answer: AnswerWith::News,
             })
             .collect();
         let mut waiting: Vec<usize> = (0..jobs.len()).collect();

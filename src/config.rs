@@ -2,6 +2,7 @@
 //! settings. A wrong value is refused at the start with one line that names it.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,9 +81,34 @@ pub struct ServeConfig {
     /// Fill a demo project if it is missing and print how to look at it
     #[arg(long)]
     pub demo: bool,
+    /// Requests of the REST API
+    #[command(flatten)]
+    pub http: HttpConfig,
     /// What sessions and rooms may use
     #[command(flatten)]
     pub limits: LimitsConfig,
+}
+
+/// How requests of the REST API are taken.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct HttpConfig {
+    /// Requests per minute and user, where no route says otherwise
+    #[arg(long, env = "RATE_LIMIT_PER_MINUTE", default_value_t = HttpConfig::DEFAULT.rate_limit_per_minute)]
+    pub rate_limit_per_minute: NonZeroU32,
+    /// Proxies of one's own in front of the server; the client's address is what the outermost of them says
+    #[arg(long, env = "GLASSBOX_TRUSTED_PROXIES", default_value_t = HttpConfig::DEFAULT.trusted_proxies)]
+    pub trusted_proxies: usize,
+}
+
+impl HttpConfig {
+    const DEFAULT: Self =
+        Self { rate_limit_per_minute: NonZeroU32::new(100).expect("100 is not 0"), trusted_proxies: 0 };
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 /// What sessions and rooms may use.

@@ -11,9 +11,13 @@ pub mod error;
 pub mod events;
 pub mod extract;
 pub mod health;
+pub mod openapi;
 pub mod orgs;
 pub mod page;
 pub mod projects;
+pub mod schema;
+pub mod scope;
+pub mod submit;
 pub mod ws;
 
 use std::panic::AssertUnwindSafe;
@@ -24,14 +28,16 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use futures::FutureExt as _;
 use tower_http::compression::CompressionLayer;
-use uuid::Uuid;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 
 use crate::app::SharedApp;
 use crate::metrics;
-use error::{ApiError, REQUEST_ID};
+use error::ApiError;
+use scope::Scope;
 
 /// Largest body, bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -51,41 +57,33 @@ const EXPOSED_HEADERS: HeaderValue =
     HeaderValue::from_static("X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset");
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
-/// Every route that clients may use.
+/// Every route that clients may use. The path of each stands above its handler, where the document takes it from.
 pub fn router(app: SharedApp) -> Router {
-    let operation = Router::new()
-        .route("/", get(health::page))
-        .route("/health", get(health::health))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz));
-    let sockets = Router::new().route("/ws", get(ws::upgrade));
-    let tokens = Router::new()
-        .route("/api/v1/auth/dev-token", post(auth::dev_token))
-        .route("/api/v1/auth/ws-token", post(auth::ws_token));
-    let orgs = Router::new()
-        .route("/api/v1/orgs", get(orgs::list).post(orgs::create))
-        .route("/api/v1/orgs/{orgId}", get(orgs::get))
-        .route("/api/v1/orgs/{orgId}/projects", get(projects::list).post(projects::create));
-    let projects = Router::new()
-        .route("/api/v1/projects/{projectId}", get(projects::get))
-        .route("/api/v1/projects/{projectId}/snapshot", get(projects::snapshot))
-        .route(EVENTS, get(events::list))
-        .route(
-            "/api/v1/projects/{projectId}/canvas",
-            get(canvas::export).post(canvas::import).layer(DefaultBodyLimit::max(CANVAS_BYTES_MAX)),
-        );
-    Router::new()
-        .merge(operation)
-        .merge(sockets)
-        .merge(tokens)
-        .merge(orgs)
-        .merge(projects)
+    let operation = OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(health::page))
+        .routes(routes!(health::health))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(ws::upgrade));
+    let tokens = OpenApiRouter::new().routes(routes!(auth::dev_token)).routes(routes!(auth::ws_token));
+    let orgs = OpenApiRouter::new()
+        .routes(routes!(orgs::list, orgs::create))
+        .routes(routes!(orgs::get))
+        .routes(routes!(projects::list, projects::create));
+    let projects = OpenApiRouter::new()
+        .routes(routes!(projects::get))
+        .routes(routes!(projects::snapshot))
+        .routes(routes!(events::list))
+        .routes(routes!(canvas::export, canvas::import).layer(DefaultBodyLimit::max(CANVAS_BYTES_MAX)));
+    let (routes, document) =
+        operation.merge(tokens).merge(orgs).merge(projects).with_state(SharedApp::clone(&app)).split_for_parts();
+    routes
+        .merge(openapi::router(openapi::complete(&document)))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CompressionLayer::new())
-        .layer(from_fn_with_state(SharedApp::clone(&app), frame))
-        .with_state(app)
+        .layer(from_fn_with_state(app, frame))
 }
 
 /// What operators read, for an address of its own that no client reaches.
@@ -96,7 +94,8 @@ pub fn metrics_router(app: SharedApp) -> Router {
 /// What happens around every request.
 async fn frame(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = request_id(request.headers());
+    let scope = Scope::of(&request, app.http.trusted_proxies);
+    let id = scope.id.clone();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request
@@ -108,7 +107,7 @@ async fn frame(State(app): State<SharedApp>, request: Request, next: Next) -> Re
     let mut response = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        REQUEST_ID.scope(id.clone(), answer(request, next, deadline(&route))).await
+        scope.run(answer(request, next, deadline(&route))).await
     };
 
     let headers = response.headers_mut();
@@ -138,11 +137,11 @@ async fn answer(request: Request, next: Next, deadline: Duration) -> Response {
                 .downcast_ref::<&str>()
                 .map(|text| (*text).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned());
-            tracing::error!(request.id = %error::request_id(), panic = ?text, "a handler panicked");
+            tracing::error!(request.id = %scope::id(), panic = ?text, "a handler panicked");
             ApiError::internal().into_response()
         }
         Err(_) => {
-            tracing::warn!(request.id = %error::request_id(), "a request took longer than {deadline:?}");
+            tracing::warn!(request.id = %scope::id(), "a request took longer than {deadline:?}");
             ApiError::unavailable().into_response()
         }
     }
@@ -150,16 +149,6 @@ async fn answer(request: Request, next: Next, deadline: Duration) -> Response {
 
 fn deadline(route: &str) -> Duration {
     if route == EVENTS { ANSWER_DEADLINE + Duration::from_secs(events::WAIT_MAX_S) } else { ANSWER_DEADLINE }
-}
-
-/// Takes the caller's request id if it can stand in a log line, else makes one.
-fn request_id(headers: &HeaderMap) -> String {
-    headers
-        .get(X_REQUEST_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| (1..=128).contains(&id.len()))
-        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
-        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
 /// Tells browsers which pages may read the answer. Caches must keep the answers to different origins apart, also
@@ -200,24 +189,6 @@ fn method_label(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(name: &str, value: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            HeaderName::from_bytes(name.as_bytes()).expect("a name"),
-            HeaderValue::from_str(value).expect("a value"),
-        );
-        headers
-    }
-
-    #[test]
-    fn a_request_id_is_taken_only_if_it_is_harmless() {
-        assert_eq!(request_id(&headers("x-request-id", "a.B_9-")), "a.B_9-");
-        let long = "a".repeat(129);
-        for odd in ["", "a b", "a\"b", long.as_str()] {
-            assert_ne!(request_id(&headers("x-request-id", odd)), odd);
-        }
-    }
 
     #[test]
     fn only_a_listed_origin_may_read_the_answer() {

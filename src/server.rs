@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::app::{App, SharedApp};
 use crate::backplane::postgres as backplane;
 use crate::backplane::relay::Relay;
-use crate::config::{HEAD_DEADLINE, HEARTBEAT_INTERVAL, LimitsConfig, Secrets};
+use crate::config::{HEAD_DEADLINE, HEARTBEAT_INTERVAL, HttpConfig, LimitsConfig, Secrets};
 use crate::http::admission::{Addresses, Place};
 use crate::room::{self, Rooms, Surroundings};
 use crate::session::Sessions;
@@ -57,6 +57,8 @@ pub struct InstanceConfig {
     pub pool: u32,
     /// How long a drain may take.
     pub drain: Duration,
+    /// How requests are taken.
+    pub http: HttpConfig,
     /// What sessions and rooms may use.
     pub limits: LimitsConfig,
     /// How tokens are signed.
@@ -93,6 +95,7 @@ impl Instance {
         let app = Arc::new(App {
             instance,
             limits: config.limits,
+            http: config.http,
             allowed_origins: config.allowed_origins,
             secrets: config.secrets,
             database: database.clone(),

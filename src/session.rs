@@ -20,6 +20,7 @@ use tracing::{Instrument as _, debug, info_span};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::config::HELLO_DEADLINE;
+use crate::store::Via;
 
 mod channels;
 mod commands;
@@ -92,7 +93,14 @@ impl Sessions {
 /// Serves one upgraded connection from `hello` to close. `guest` is whoever a ticket in the URL named.
 ///
 /// `before_hello` is dropped once the client has said who it is, or failed to.
-pub async fn serve<P>(app: Arc<App>, stream: TcpStream, leftover: Bytes, guest: Option<Identity>, before_hello: P) {
+pub async fn serve<P>(
+    app: Arc<App>,
+    stream: TcpStream,
+    leftover: Bytes,
+    via: Arc<Via>,
+    guest: Option<Identity>,
+    before_hello: P,
+) {
     let (read, mut write) = socket::split(stream);
     let mut reader = Reader::new(read, leftover, app.limits.frame_bytes).await;
     let session = SessionId::random();
@@ -115,7 +123,7 @@ pub async fn serve<P>(app: Arc<App>, stream: TcpStream, leftover: Bytes, guest: 
             }
             Ok((identity, client)) => {
                 let user = User { id: identity.user, name: identity.name.clone(), email: Some(identity.email.clone()) };
-                let peer = Arc::new(Peer::new(session, client, user, app.limits.outbound_bytes));
+                let peer = Arc::new(Peer::new(session, client, user, via, app.limits.outbound_bytes));
                 app.sessions.enter(&peer);
                 if app.is_draining() {
                     peer.outbound.close(CloseCode::ServiceRestart, "the instance restarts");

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use glassbox_protocol::{ClientId, ExecutionId, OrgId, RequestId, Seq, UserId};
-use serde::Serialize;
+use glassbox_protocol::{OrgId, RequestId, Seq, UserId};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction};
 use tokio::time::timeout;
@@ -29,6 +28,7 @@ pub mod members;
 pub mod migrate;
 pub mod nodes;
 pub mod orgs;
+mod origin;
 pub mod projects;
 pub mod snapshot;
 pub mod tickets;
@@ -36,6 +36,7 @@ pub mod tree;
 pub mod users;
 
 pub use commits::Commits;
+pub use origin::{Origin, Via};
 
 /// How long a request waits for a free connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -103,36 +104,6 @@ impl Tenant {
     /// The context of somebody whose token names this `cognito_sub`.
     pub fn signing_in(cognito_sub: &str) -> Self {
         Self { sign_in: Some(cognito_sub.to_owned()), ..Self::default() }
-    }
-}
-
-/// Who stands behind a change, for the `by` of its events and for its versions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Origin {
-    /// The acting user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<UserId>,
-    /// The agent's run that acts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub execution: Option<ExecutionId>,
-    /// The command.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<RequestId>,
-    /// The client that sent the command.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<ClientId>,
-    /// Orders the events of one statement.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub n: Option<usize>,
-    /// Why a lock ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-}
-
-impl Origin {
-    /// A change that a user makes outside the commands of a WebSocket.
-    pub fn user(user: UserId) -> Self {
-        Self { user: Some(user), ..Self::default() }
     }
 }
 
@@ -291,17 +262,8 @@ impl Tx {
     /// # Errors
     /// The database is away.
     pub async fn set_origin(&mut self, all: &Origin, rows: &[(Uuid, Origin)]) -> sqlx::Result<()> {
-        let mut origins = serde_json::Map::new();
-        let entries =
-            std::iter::once(("*".to_owned(), all)).chain(rows.iter().map(|(id, origin)| (id.to_string(), origin)));
-        for (key, origin) in entries {
-            let value = serde_json::to_value(origin).map_err(|e| sqlx::Error::Encode(e.into()))?;
-            origins.insert(key, value);
-        }
-        sqlx::query("select set_config('app.origin', $1, true)")
-            .bind(serde_json::Value::Object(origins).to_string())
-            .execute(self.conn())
-            .await?;
+        let setting = origin::setting(all, rows)?;
+        sqlx::query("select set_config('app.origin', $1, true)").bind(setting).execute(self.conn()).await?;
         Ok(())
     }
 

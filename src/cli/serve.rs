@@ -49,6 +49,7 @@ async fn serve(
         allowed_origins: config.allowed_origins,
         pool: config.pool,
         drain: Duration::from_secs(config.drain_s),
+        http: config.http,
         limits: config.limits,
         secrets,
         metrics: Some(handle.clone()),

@@ -21,7 +21,7 @@ pub(super) async fn acquire(tx: &mut Tx, place: Place, job: &Job<'_>, acquire: &
     locks::grant(tx, acquire.node_id).await?;
     tx.set_origin(&job.origin(), &[]).await?;
     if let Some(held) = locks::held(tx, acquire.node_id).await? {
-        if held.by == job.user && held.client == Some(job.client) {
+        if is_own(&held, job) {
             let expires_in_ms = locks::renew(tx, acquire.node_id, job.user, held.fence, Some(ttl_ms)).await?;
             return Ok(match expires_in_ms {
                 Some(expires_in_ms) => {
@@ -30,14 +30,15 @@ pub(super) async fn acquire(tx: &mut Tx, place: Place, job: &Job<'_>, acquire: &
                 None => Err(lost()),
             });
         }
-        if acquire.wait != Some(true) {
+        // Only a client with a socket can be told that its turn has come.
+        let Some(client) = job.client.filter(|_| acquire.wait == Some(true)) else {
             return Ok(Err(held_by(&held)));
-        }
+        };
         let wait = Wait {
             node: acquire.node_id,
             org: place.org,
             user: job.user,
-            client: job.client,
+            client,
             instance: place.instance,
             request: job.request,
             ttl_ms,
@@ -74,7 +75,10 @@ pub(super) async fn release(tx: &mut Tx, place: Place, job: &Job<'_>, release: &
     if !rows.contains_key(&release.node_id) {
         return Ok(Err(not_found()));
     }
-    let is_out_of_queue = locks::leave_queue(tx, release.node_id, job.user, job.client).await?;
+    let is_out_of_queue = match job.client {
+        Some(client) => locks::leave_queue(tx, release.node_id, job.user, client).await?,
+        None => false,
+    };
     let Some(fence) = release.fence else {
         return Ok(Ok(if is_out_of_queue { Done::applied() } else { Done::unchanged() }));
     };
@@ -86,6 +90,11 @@ pub(super) async fn release(tx: &mut Tx, place: Place, job: &Job<'_>, release: &
         Some(_) => Err(lost()),
         None => Ok(Done::unchanged()),
     })
+}
+
+/// A lock that belongs to a user is each of their clients'; one that belongs to a client is that client's alone.
+fn is_own(held: &Held, job: &Job<'_>) -> bool {
+    held.by == job.user && (held.client.is_none() || held.client == job.client)
 }
 
 async fn lock_row(tx: &mut Tx, place: Place, node: NodeId) -> sqlx::Result<Result<(), Error>> {

@@ -1,4 +1,5 @@
-//! `node_move`: places of nodes. Locks do not stop a move; the newest one in the log wins.
+//! `node_move`: places of nodes. Locks do not stop a move; the newest one in the log wins. Moves are not audited, so
+//! their origins do not say where they came from.
 
 use glassbox_protocol::server::Outcome;
 use glassbox_protocol::{Command, NodeId};
@@ -45,7 +46,7 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::
             if rows.get(&m.node_id).is_some_and(|row| row.content.position != target) {
                 is_moved = true;
                 places.push((m.node_id, target));
-                origins.push((m.node_id.0, Origin { n: Some(n), ..job.origin() }));
+                origins.push((m.node_id.0, Origin { n: Some(n), via: None, ..job.origin() }));
             }
         }
         applied.push(Ok(match (is_adjusted, is_moved) {

@@ -2,27 +2,59 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Caller, optional, required};
 use crate::app::SharedApp;
 use crate::auth::{self, sign_in};
 
 /// What `dev-token` is asked.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DevToken {
+    /// A user's id, or any name.
+    #[schema(required, nullable = false, min_length = 1, max_length = 255, example = "dev-user-1")]
     user_id: Option<String>,
+    #[schema(required, nullable = false, min_length = 1, max_length = 255, example = "dev@example.org")]
     email: Option<String>,
+    #[schema(max_length = 255, example = "Dev")]
     name: Option<String>,
 }
 
+/// A token and its end.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenAnswer {
+    token: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+/// A ticket and its end, under both names that clients know.
+#[derive(Serialize, ToSchema)]
+pub struct TicketAnswer {
+    token: String,
+    #[serde(rename = "expiresAt")]
+    #[schema(format = DateTime)]
+    expires_at_camel: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
 /// `POST /api/v1/auth/dev-token`, in development mode only.
-pub async fn dev_token(State(app): State<SharedApp>, body: ApiResult<Body<DevToken>>) -> ApiResult<Json<Value>> {
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/dev-token",
+    tag = "auth",
+    request_body = DevToken,
+    responses((status = 200, body = TokenAnswer), (status = 404, description = "Not in development mode.", body = ErrorBody)),
+    extensions(("x-right" = json!("none"))),
+)]
+pub async fn dev_token(State(app): State<SharedApp>, body: ApiResult<Body<DevToken>>) -> ApiResult<Json<TokenAnswer>> {
     if !app.secrets.is_development {
         return Err(ApiError::not_found());
     }
@@ -31,14 +63,21 @@ pub async fn dev_token(State(app): State<SharedApp>, body: ApiResult<Body<DevTok
     let email = required("email", asked.email.as_deref(), 255)?;
     let name = optional("name", asked.name.as_deref(), 255)?.filter(|name| !name.is_empty());
     let issued = sign_in::dev_token(&app.database, &app.secrets, user_id, email, name).await?;
-    Ok(Json(json!({ "token": issued.token, "expiresAt": rfc3339(issued.expires_at)? })))
+    Ok(Json(TokenAnswer { token: issued.token, expires_at: rfc3339(issued.expires_at)? }))
 }
 
 /// `POST /api/v1/auth/ws-token`
-pub async fn ws_token(State(app): State<SharedApp>, Caller(bearer): Caller) -> ApiResult<Json<Value>> {
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/ws-token",
+    tag = "auth",
+    responses((status = 200, body = TicketAnswer)),
+    extensions(("x-right" = json!("signed in"))),
+)]
+pub async fn ws_token(State(app): State<SharedApp>, Caller(bearer): Caller) -> ApiResult<Json<TicketAnswer>> {
     let (token, expires_at) = auth::issue_ticket(&app.database, &app.secrets, bearer).await?;
     let expires_at = rfc3339(expires_at)?;
-    Ok(Json(json!({ "token": token, "expiresAt": expires_at, "expires_at": expires_at })))
+    Ok(Json(TicketAnswer { token, expires_at_camel: expires_at.clone(), expires_at }))
 }
 
 fn rfc3339(time: OffsetDateTime) -> ApiResult<String> {

@@ -9,19 +9,28 @@ use axum::response::{IntoResponse, Response};
 use glassbox_protocol::{NodeId, ProjectId};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query};
 use super::projects::{Access, open};
+use super::scope;
 use crate::app::SharedApp;
 use crate::auth::rights::ProjectRight;
 use crate::canvas::{self, Placement, Warning};
-use crate::store::{self, Origin, projects};
+use crate::store::{self, projects};
 
 /// Furthest that a document may be moved, canvas units.
 const MOVE_MAX: f64 = 1e9;
 
 /// `GET /api/v1/projects/{projectId}/canvas`
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{projectId}/canvas",
+    tag = "projects",
+    responses((status = 200, description = "A JSON Canvas 1.0 document.", body = Object)),
+    extensions(("x-right" = json!("project.read"))),
+)]
 pub async fn export(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
@@ -50,15 +59,32 @@ fn attachment(project: &str) -> String {
 }
 
 /// What an import made, or would make.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Imported {
     nodes: usize,
     dependencies: usize,
+    /// The new nodes, by their ids in the document.
+    #[schema(value_type = BTreeMap<String, Uuid>)]
     ids: BTreeMap<String, NodeId>,
+    #[schema(value_type = Vec<Object>)]
     warnings: Vec<Warning>,
 }
 
 /// `POST /api/v1/projects/{projectId}/canvas`
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{projectId}/canvas",
+    tag = "projects",
+    params(
+        ("parentId" = Option<Uuid>, Query, description = "The node that contains what is imported."),
+        ("dx" = Option<f64>, Query, minimum = -1e9, maximum = 1e9, description = "Moves everything to the right, canvas units."),
+        ("dy" = Option<f64>, Query, minimum = -1e9, maximum = 1e9, description = "Moves everything down, canvas units."),
+        ("dryRun" = Option<bool>, Query, description = "Checks and tells, but stores nothing."),
+    ),
+    request_body(content = Object, description = "A JSON Canvas 1.0 document."),
+    responses((status = 200, description = "A dry run.", body = Imported), (status = 201, body = Imported)),
+    extensions(("x-right" = json!("node.write"))),
+)]
 pub async fn import(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
@@ -92,7 +118,7 @@ pub async fn import(
     if is_dry_run {
         return Ok((StatusCode::OK, Json(answer)));
     }
-    opened.tx.set_origin(&Origin::user(caller.user), &[]).await?;
+    opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
     store::canvas::insert(&mut opened.tx, opened.org, project, caller.user, &import).await?;
     opened.tx.commit().await?;
     Ok((StatusCode::CREATED, Json(answer)))

@@ -7,20 +7,12 @@ use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use glassbox_protocol::ErrorCode;
+use serde_json::{Map, Value};
 
+use super::scope;
 use crate::auth::AuthError;
 use crate::store::Failure;
-
-tokio::task_local! {
-    /// The id of the request under way; set for the whole of it, so that every answer and log line can name it.
-    pub(super) static REQUEST_ID: String;
-}
-
-/// The id of the request under way, for the log.
-pub fn request_id() -> String {
-    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
-}
 
 /// What a refused request is answered.
 #[derive(Debug)]
@@ -29,7 +21,27 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     details: Map<String, Value>,
+    /// Fields that stand beside `message` as well.
+    top: Map<String, Value>,
     retry_after_s: Option<u32>,
+}
+
+/// The body of every refusal.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "describes what `into_response` writes")]
+pub struct ErrorBody {
+    /// For people.
+    #[schema(example = "title: is required")]
+    error: String,
+    /// The same text.
+    #[schema(example = "title: is required")]
+    message: String,
+    /// For programs.
+    #[schema(example = "BAD_REQUEST")]
+    code: String,
+    /// More about it, by code; `requestId` names the line in the server's log.
+    #[schema(value_type = Object, example = json!({ "field": "title", "reason": "is required", "requestId": "1f0c1f6e-54cf-4f1e-9d53-1d3b0e1b4c11" }))]
+    details: Value,
 }
 
 /// The result of a handler.
@@ -37,7 +49,7 @@ pub type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Map::new(), retry_after_s: None }
+        Self { status, code, message: message.into(), details: Map::new(), top: Map::new(), retry_after_s: None }
     }
 
     /// A field that breaks a rule.
@@ -99,6 +111,28 @@ impl ApiError {
             .with("reason", reason)
     }
 
+    /// The key was used before with another body.
+    pub fn idempotency_conflict() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "IDEMPOTENCY_CONFLICT",
+            "this Idempotency-Key was used before with another body",
+        )
+    }
+
+    /// Somebody else holds what is needed.
+    pub fn project_busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "PROJECT_BUSY", message).after(1)
+    }
+
+    /// More requests than the caller's class allows.
+    pub fn rate_limited(retry_after_s: u32) -> Self {
+        let mut error =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests").after(retry_after_s);
+        error.top.insert("retry_after".to_owned(), retry_after_s.into());
+        error
+    }
+
     /// The database is away or the instance drains.
     pub fn unavailable() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the server cannot answer now: try again").after(1)
@@ -124,13 +158,12 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(mut self) -> Response {
-        self.details.insert("requestId".to_owned(), request_id().into());
-        let body = json!({
-            "error": self.message,
-            "message": self.message,
-            "code": self.code,
-            "details": self.details,
-        });
+        self.details.insert("requestId".to_owned(), scope::id().into());
+        let mut body = self.top;
+        body.insert("error".to_owned(), self.message.clone().into());
+        body.insert("message".to_owned(), self.message.into());
+        body.insert("code".to_owned(), self.code.into());
+        body.insert("details".to_owned(), self.details.into());
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -147,19 +180,14 @@ impl IntoResponse for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        let request = request_id();
+        let request = scope::id();
         let sqlstate = error.as_database_error().and_then(|e| e.code()).map(|c| c.into_owned());
         match (Failure::of(&error), sqlstate.as_deref()) {
             (Failure::Unavailable, _) => {
                 tracing::warn!(request.id = %request, ?error, "the database is away");
                 Self::unavailable()
             }
-            (Failure::Busy, _) => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "PROJECT_BUSY",
-                "somebody else holds what is needed: try again",
-            )
-            .after(1),
+            (Failure::Busy, _) => Self::project_busy("somebody else holds what is needed: try again"),
             (Failure::Refused, Some("23505")) => Self::conflict("it exists already"),
             (Failure::Refused, Some("23503")) => Self::bad_request("refers to something that does not exist"),
             // A value that PostgreSQL cannot take is bad input that no rule of ours caught.
@@ -171,6 +199,47 @@ impl From<sqlx::Error> for ApiError {
             }
         }
     }
+}
+
+/// What the writer of a room answers to a command, in the words of REST.
+impl From<glassbox_protocol::Error> for ApiError {
+    fn from(error: glassbox_protocol::Error) -> Self {
+        let message = error.message;
+        let mut answer = match error.code {
+            ErrorCode::NotFound | ErrorCode::Gone => Self::not_found(),
+            ErrorCode::Forbidden => Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message),
+            ErrorCode::VersionConflict => Self::new(StatusCode::CONFLICT, "VERSION_CONFLICT", message),
+            ErrorCode::Cycle => Self::new(StatusCode::CONFLICT, "CYCLE", message),
+            ErrorCode::LockHeld => Self::new(StatusCode::CONFLICT, "LOCK_HELD", message),
+            ErrorCode::LockLost => Self::new(StatusCode::CONFLICT, "LOCK_LOST", message),
+            ErrorCode::IdempotencyConflict => Self::idempotency_conflict(),
+            ErrorCode::RateLimited => Self::rate_limited(1),
+            ErrorCode::ProjectBusy => Self::project_busy(message),
+            ErrorCode::Unavailable => Self::unavailable(),
+            ErrorCode::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message),
+            ErrorCode::Validation | ErrorCode::TooLarge => Self::bad_request(strip_changes(&message)),
+            ErrorCode::BadMessage | ErrorCode::UnknownType | ErrorCode::Unauthenticated | ErrorCode::InvalidChannel => {
+                Self::bad_request(message)
+            }
+        };
+        if answer.status != StatusCode::NOT_FOUND
+            && let Some(Value::Object(details)) = error.details
+        {
+            answer.details = details;
+        }
+        if let Some(Value::String(field)) = answer.details.get_mut("field") {
+            *field = strip_changes(field).to_owned();
+        }
+        if error.code == ErrorCode::LockHeld {
+            answer.top.clone_from(&answer.details);
+        }
+        answer
+    }
+}
+
+/// A PATCH carries the fields themselves where a command has them in `changes`.
+fn strip_changes(text: &str) -> &str {
+    text.strip_prefix("changes.").unwrap_or(text)
 }
 
 impl From<AuthError> for ApiError {

@@ -8,8 +8,9 @@ use glassbox_protocol::{Epoch, ProjectId, Seq};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Caller, PathId, Query};
 use super::projects::{Access, open};
 use crate::app::SharedApp;
@@ -28,18 +29,37 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 const SEQ_MAX: i64 = (1 << 53) - 1;
 
 /// A part of the log.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Feed {
+    /// Events as a WebSocket sends them.
+    #[schema(value_type = Vec<Object>)]
     data: Vec<Box<RawValue>>,
+    #[schema(value_type = Uuid)]
     epoch: Epoch,
+    #[schema(value_type = i64)]
     head: Seq,
+    #[schema(value_type = i64)]
     floor: Seq,
+    #[schema(value_type = i64)]
     next_since: Seq,
     has_more: bool,
 }
 
 /// `GET /api/v1/projects/{projectId}/events`
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{projectId}/events",
+    tag = "projects",
+    params(
+        ("since" = i64, Query, minimum = 0, maximum = 9007199254740991i64, description = "The last seq that the caller has."),
+        ("epoch" = Option<Uuid>, Query, description = "The life of the log that it belongs to."),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000),
+        ("waitS" = Option<i64>, Query, minimum = 0, maximum = 30, description = "How long to wait for news, s."),
+    ),
+    responses((status = 200, body = Feed), (status = 410, description = "The feed cannot continue from here.", body = ErrorBody)),
+    extensions(("x-right" = json!("project.read"))),
+)]
 pub async fn list(
     State(app): State<SharedApp>,
     Caller(caller): Caller,

@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::{App, SharedApp};
 use crate::store::{Tenant, migrate};
@@ -15,28 +16,68 @@ use crate::store::{Tenant, migrate};
 /// How long the database may take to answer before it counts as away.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
 
+/// Whether the server and its database answer.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `healthy` or `unhealthy`.
+    status: &'static str,
+    service: &'static str,
+    version: &'static str,
+    /// `up` or `down`.
+    database: &'static str,
+}
+
+/// Whether the instance should get work.
+#[derive(Serialize, ToSchema)]
+pub struct Readiness {
+    /// The database answers.
+    database: bool,
+    /// Its schema is this build's.
+    migrations: bool,
+    /// Signals are heard.
+    listener: bool,
+    /// The instance goes away.
+    draining: bool,
+}
+
 /// `GET /health`
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "operation",
+    responses((status = 200, body = Health), (status = 503, description = "The database does not answer.", body = Health)),
+    extensions(("x-right" = json!("none"))),
+)]
 pub async fn health(State(app): State<SharedApp>) -> Response {
     let is_up = tokio::time::timeout(DATABASE_DEADLINE, app.database.begin(&Tenant::default()))
         .await
         .is_ok_and(|tx| tx.is_ok());
     let (status, word, database) =
         if is_up { (StatusCode::OK, "healthy", "up") } else { (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", "down") };
-    let body = json!({
-        "status": word,
-        "service": "glassbox-api",
-        "version": env!("CARGO_PKG_VERSION"),
-        "database": database,
-    });
+    let body = Health { status: word, service: "glassbox-api", version: env!("CARGO_PKG_VERSION"), database };
     (status, Json(body)).into_response()
 }
 
 /// `GET /livez`
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "operation",
+    responses((status = 200, description = "`ok`", body = String, content_type = "text/plain")),
+    extensions(("x-right" = json!("none"))),
+)]
 pub async fn livez() -> &'static str {
     "ok"
 }
 
 /// `GET /readyz`
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses((status = 200, body = Readiness), (status = 503, description = "Give it no work.", body = Readiness)),
+    extensions(("x-right" = json!("none"))),
+)]
 pub async fn readyz(State(app): State<SharedApp>) -> Response {
     let (has_database, is_migrated) =
         tokio::time::timeout(DATABASE_DEADLINE, database(&app)).await.unwrap_or((false, false));
@@ -44,12 +85,8 @@ pub async fn readyz(State(app): State<SharedApp>) -> Response {
     let is_draining = app.is_draining();
     let is_ready = has_database && is_migrated && is_listening && !is_draining;
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
-        "database": has_database,
-        "migrations": is_migrated,
-        "listener": is_listening,
-        "draining": is_draining,
-    });
+    let body =
+        Readiness { database: has_database, migrations: is_migrated, listener: is_listening, draining: is_draining };
     (status, Json(body)).into_response()
 }
 
@@ -73,6 +110,13 @@ pub async fn metrics(State(app): State<SharedApp>) -> Response {
 }
 
 /// `GET /`
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "operation",
+    responses((status = 200, description = "A page.", body = String, content_type = "text/html")),
+    extensions(("x-right" = json!("none"))),
+)]
 pub async fn page() -> Response {
     let html = concat!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>GlassBox</title>\n",

@@ -6,15 +6,25 @@ use axum::http::StatusCode;
 use glassbox_protocol::OrgId;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query, object, required};
-use super::page::{List, Page, ROWS_MAX};
+use super::page::{List, Page, PageQuery, ROWS_MAX};
+use super::scope;
 use crate::app::SharedApp;
+use crate::store::Tenant;
 use crate::store::orgs::{self, HIDDEN, Org};
-use crate::store::{Origin, Tenant};
 
 /// `GET /api/v1/orgs`
+#[utoipa::path(
+    get,
+    path = "/api/v1/orgs",
+    tag = "organizations",
+    params(PageQuery),
+    responses((status = 200, body = List<Org>)),
+    extensions(("x-right" = json!("signed in"))),
+)]
 pub async fn list(State(app): State<SharedApp>, Caller(caller): Caller, query: Query) -> ApiResult<Json<List<Org>>> {
     let page = Page::from_query(&query)?;
     let mut tx = app.database.begin(&Tenant::user(caller.user)).await?;
@@ -22,6 +32,13 @@ pub async fn list(State(app): State<SharedApp>, Caller(caller): Caller, query: Q
 }
 
 /// `GET /api/v1/orgs/{orgId}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/orgs/{orgId}",
+    tag = "organizations",
+    responses((status = 200, body = Org)),
+    extensions(("x-right" = json!("org.read"))),
+)]
 pub async fn get(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
@@ -33,14 +50,34 @@ pub async fn get(
 }
 
 /// A new organization.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewOrg)]
 pub struct New {
+    #[schema(required, nullable = false, min_length = 1, max_length = 255, example = "Acme")]
     name: Option<String>,
+    /// Compared and kept in lower case.
+    #[schema(
+        required,
+        nullable = false,
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[A-Za-z0-9-]+$",
+        example = "acme"
+    )]
     slug: Option<String>,
+    #[schema(value_type = Option<Object>)]
     settings: Option<Value>,
 }
 
 /// `POST /api/v1/orgs`
+#[utoipa::path(
+    post,
+    path = "/api/v1/orgs",
+    tag = "organizations",
+    request_body = New,
+    responses((status = 201, body = Org)),
+    extensions(("x-right" = json!("signed in"))),
+)]
 pub async fn create(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
@@ -53,7 +90,7 @@ pub async fn create(
 
     let org = OrgId::random();
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
-    tx.set_origin(&Origin::user(caller.user), &[]).await?;
+    tx.set_origin(&scope::origin(caller.user), &[]).await?;
     if let Err(e) = orgs::create(&mut tx, org, caller.user, name, &slug, &settings).await {
         return Err(match e.as_database_error().and_then(|e| e.constraint()) {
             _ if orgs::is_taken_slug(&e) => ApiError::conflict("the slug is taken").with("field", "slug"),

@@ -1,12 +1,26 @@
 //! Lists: `{"data": [...]}`, with `limit` and `offset`.
 
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiResult;
 use super::extract::Query;
 
 /// Most items of a list without a limit.
 pub const ROWS_MAX: i64 = 10_000;
+
+/// How a list's part is asked for, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "only the document reads the fields")]
+pub struct PageQuery {
+    /// Most items.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<i64>,
+    /// Items to pass over.
+    #[param(minimum = 0, maximum = 2147483647)]
+    offset: Option<i64>,
+}
 
 /// Which part of a list is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +48,7 @@ impl Page {
 }
 
 /// A list as it is answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct List<T> {
     data: Vec<T>,

@@ -8,16 +8,19 @@ use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query, object, optional, required};
-use super::page::{List, Page, ROWS_MAX};
+use super::page::{List, Page, PageQuery, ROWS_MAX};
+use super::schema;
+use super::scope;
 use crate::app::{App, SharedApp};
 use crate::auth::rights::{OrgRight, ProjectRight, ProjectRole};
 use crate::auth::{self, Bearer};
 use crate::store::projects::{self, NewProject, Project};
 use crate::store::snapshot::{self, ProjectSnapshot};
-use crate::store::{Origin, Tenant, Tx, members};
+use crate::store::{Tenant, Tx, members};
 
 /// Longest description, characters: what fits into a body anyway.
 const DESCRIPTION_CHARS_MAX: usize = 1024 * 1024;
@@ -64,6 +67,14 @@ pub async fn open(
 }
 
 /// `GET /api/v1/orgs/{orgId}/projects`
+#[utoipa::path(
+    get,
+    path = "/api/v1/orgs/{orgId}/projects",
+    tag = "projects",
+    params(PageQuery),
+    responses((status = 200, body = List<Project>)),
+    extensions(("x-right" = json!("org.read"))),
+)]
 pub async fn list(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
@@ -77,16 +88,45 @@ pub async fn list(
 }
 
 /// A new project.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = NewProject)]
 pub struct New {
+    #[schema(required, nullable = false, min_length = 1, max_length = 255, example = "Launch")]
     name: Option<String>,
+    #[schema(example = "What has to be done before the launch.")]
     description: Option<String>,
+    #[schema(value_type = Option<ProjectSettings>)]
     settings: Option<Value>,
+    #[schema(min_items = 1, example = json!(["draft", "in_progress", "review", "complete"]))]
     workflow_states: Option<Vec<String>>,
 }
 
+/// What a project is set to; unknown keys are kept.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code, reason = "describes an object of free form")]
+pub struct ProjectSettings {
+    /// The status of new nodes.
+    #[schema(nullable = false)]
+    default_node_status: Option<String>,
+    /// Whether a status must be one of the workflow states.
+    #[schema(nullable = false)]
+    enforce_workflow: Option<bool>,
+    /// Who sees the project without being added: `org`, every member, or `private`, nobody.
+    #[schema(nullable = false, pattern = "^(org|private)$")]
+    visibility: Option<String>,
+}
+
 /// `POST /api/v1/orgs/{orgId}/projects`
+#[utoipa::path(
+    post,
+    path = "/api/v1/orgs/{orgId}/projects",
+    tag = "projects",
+    request_body = New,
+    responses((status = 201, body = Project)),
+    extensions(("x-right" = json!("project.create"))),
+)]
 pub async fn create(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
@@ -104,7 +144,7 @@ pub async fn create(
         settings: project_settings(new.settings)?,
         workflow_states: workflow_states(new.workflow_states)?,
     };
-    tx.set_origin(&Origin::user(caller.user), &[]).await?;
+    tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let project = projects::create(&mut tx, org, caller.user, &new).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(project)))
@@ -133,6 +173,13 @@ fn workflow_states(states: Option<Vec<String>>) -> ApiResult<Value> {
 }
 
 /// `GET /api/v1/projects/{projectId}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{projectId}",
+    tag = "projects",
+    responses((status = 200, body = Project)),
+    extensions(("x-right" = json!("project.read"))),
+)]
 pub async fn get(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
@@ -143,18 +190,35 @@ pub async fn get(
     Ok(Json(found.seen_by(opened.role)))
 }
 
-#[derive(Serialize)]
-struct SnapshotAnswer {
+/// A project at one moment; continue with its events after `seq`.
+#[derive(Serialize, ToSchema)]
+pub struct SnapshotAnswer {
+    #[schema(value_type = uuid::Uuid)]
     epoch: Epoch,
+    #[schema(value_type = i64)]
     seq: Seq,
     project: Project,
+    #[schema(value_type = Vec<schema::Node>)]
     nodes: Vec<Box<RawValue>>,
+    #[schema(value_type = Vec<schema::NodeDependency>)]
     dependencies: Vec<Box<RawValue>>,
+    /// Agents' runs that have not ended.
+    #[schema(value_type = Vec<Object>)]
     executions: Vec<Box<RawValue>>,
+    /// Locks whose lease runs.
+    #[schema(value_type = Vec<Object>)]
     locks: Vec<Box<RawValue>>,
 }
 
 /// `GET /api/v1/projects/{projectId}/snapshot`
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{projectId}/snapshot",
+    tag = "projects",
+    params(("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer.")),
+    responses((status = 200, body = SnapshotAnswer), (status = 304, description = "Nothing has changed.")),
+    extensions(("x-right" = json!("project.read"))),
+)]
 pub async fn snapshot(
     State(app): State<SharedApp>,
     Caller(caller): Caller,

@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{debug, error};
 
 use super::admission::Place;
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, ErrorBody};
+use super::scope;
 use crate::app::SharedApp;
 use crate::auth;
 use crate::session;
@@ -24,6 +25,21 @@ pub struct UpgradeQuery {
 }
 
 /// Upgrades to `glassbox.v2`.
+#[utoipa::path(
+    get,
+    path = "/ws",
+    tag = "operation",
+    params(("token" = Option<String>, Query, description = "A ticket; or say who you are in `hello`.")),
+    responses(
+        (status = 101, description = "A WebSocket."),
+        (status = 400, description = "Not a handshake that the server speaks.", body = ErrorBody),
+        (status = 401, description = "Not a ticket.", body = ErrorBody),
+        (status = 403, description = "This Origin is not allowed.", body = ErrorBody),
+        (status = 426, description = "Not a handshake.", body = ErrorBody),
+        (status = 503, description = "The instance takes no more connections.", body = ErrorBody),
+    ),
+    extensions(("x-right" = json!("none"))),
+)]
 pub async fn upgrade(
     State(app): State<SharedApp>,
     Query(query): Query<UpgradeQuery>,
@@ -52,6 +68,7 @@ pub async fn upgrade(
     };
     let place = request.extensions().get::<Place>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
+    let via = scope::via();
     let sessions = app.tasks.clone();
     sessions.spawn(async move {
         let upgraded = match upgrade.await {
@@ -64,7 +81,7 @@ pub async fn upgrade(
         let kill = app.kill.clone();
         tokio::select! {
             () = kill.cancelled() => {}
-            () = session::serve(app, parts.io.into_inner(), parts.read_buf, guest, place) => {}
+            () = session::serve(app, parts.io.into_inner(), parts.read_buf, via, guest, place) => {}
         }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();

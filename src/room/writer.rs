@@ -23,10 +23,10 @@ use uuid::Uuid;
 
 use super::{Seat, Surroundings};
 use crate::auth;
-use crate::command::{self, Applied, Job, Place};
+use crate::command::{self, AnswerWith, Applied, Job, Place};
 use crate::session::peer::Peer;
 use crate::store::commands::{self, Claim, CommandKey};
-use crate::store::{Database, Failure, Sealed, Tenant, Tx, events};
+use crate::store::{Database, Failure, Sealed, Tenant, Tx, Via, events};
 
 /// Most commands in one transaction. At about 0.15 ms each (load-tests/results/2026-11-22-core.md) it takes some 40 ms,
 /// under the 100 ms in which an author expects the echo.
@@ -46,6 +46,8 @@ pub struct Request {
     pub command: Command,
     /// Where the answer goes.
     pub reply: Reply,
+    /// Where it came from.
+    pub via: Arc<Via>,
     received_at: Instant,
     body_hash: [u8; 32],
 }
@@ -63,9 +65,9 @@ pub type Answer = Result<Ack, Error>;
 
 impl Request {
     /// Makes a request that was received just now.
-    pub fn new(key: CommandKey, command: Command, reply: Reply) -> Self {
+    pub fn new(key: CommandKey, command: Command, via: Arc<Via>, reply: Reply) -> Self {
         let body = serde_json::to_vec(&command).unwrap_or_default();
-        Self { key, command, reply, received_at: Instant::now(), body_hash: Sha256::digest(&body).into() }
+        Self { key, command, reply, via, received_at: Instant::now(), body_hash: Sha256::digest(&body).into() }
     }
 
     /// Sends the answer.
@@ -285,6 +287,11 @@ impl Writer {
                 client: r.key.client,
                 request: r.key.request,
                 command: &r.command,
+                via: &r.via,
+                answer: match r.reply {
+                    Reply::Session(_) => AnswerWith::News,
+                    Reply::Caller(_) => AnswerWith::Entity,
+                },
             })
             .collect();
         let applied = command::apply(tx, self.place, &jobs).await?;

@@ -26,8 +26,9 @@ impl Session {
             Err(error) => return self.fail(error, request_id),
         };
         self.has_waited |= matches!(&command, Command::LockAcquire(lock) if lock.wait == Some(true));
-        let key = CommandKey { user: self.peer.user.id, client: self.peer.client, request };
-        let request = Request::new(key, command, Reply::Session(Arc::clone(&self.peer)));
+        let key = CommandKey { user: self.peer.user.id, client: Some(self.peer.client), request };
+        let via = Arc::clone(&self.peer.via);
+        let request = Request::new(key, command, via, Reply::Session(Arc::clone(&self.peer)));
         self.peer.asked();
         if let Err(request) = room.submit(request) {
             request.answer(Err(Error::new(ErrorCode::ProjectBusy, "too many commands wait; try again")));

@@ -58,6 +58,10 @@ pub(super) async fn greet(
             return Err(Farewell::new(CloseCode::MalformedFrames, "no hello").with_error(malformed.error));
         }
     };
+    if hello.client_id.0.is_nil() {
+        let error = Error::validation("clientId", "must not be the nil UUID");
+        return Err(Farewell::new(CloseCode::MalformedFrames, "no client id").with_error(error));
+    }
     if !(hello.protocol.min..=hello.protocol.max).contains(&PROTOCOL_VERSION) {
         let error = Error::validation("protocol", format!("this server speaks version {PROTOCOL_VERSION}"));
         return Err(Farewell::new(CloseCode::VersionUnsupported, "no common version").with_error(error));

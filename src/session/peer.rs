@@ -1,13 +1,14 @@
 //! A session as rooms see it: who it is, where its frames go, and what they have to tell it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use glassbox_protocol::server::{UnsubscribedReason, User};
 use glassbox_protocol::{ClientId, ProjectId, Seq, SessionId};
 use tokio::sync::Notify;
 
 use super::outbound::Outbound;
+use crate::store::Via;
 
 /// The shared side of a session.
 pub struct Peer {
@@ -15,8 +16,10 @@ pub struct Peer {
     pub session: SessionId,
     /// The client behind it; kept over reconnects.
     pub client: ClientId,
-    /// Who is calling.
+    /// Who is calling,
     pub user: User,
+    /// and from where.
+    pub via: Arc<Via>,
     /// What waits for the client.
     pub outbound: Outbound,
     /// Commands without an answer.
@@ -40,11 +43,12 @@ pub enum Notice {
 
 impl Peer {
     /// Makes the shared side of a session.
-    pub fn new(session: SessionId, client: ClientId, user: User, outbound_bytes_max: usize) -> Self {
+    pub fn new(session: SessionId, client: ClientId, user: User, via: Arc<Via>, outbound_bytes_max: usize) -> Self {
         Self {
             session,
             client,
             user,
+            via,
             outbound: Outbound::new(outbound_bytes_max),
             unanswered: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),

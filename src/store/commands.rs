@@ -8,13 +8,16 @@ use uuid::Uuid;
 
 use super::Tx;
 
+/// Stands in the key where there is no client; a client may not call itself that.
+const NO_CLIENT: Uuid = Uuid::nil();
+
 /// Identifies a command for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommandKey {
     /// Who sent it.
     pub user: UserId,
-    /// The client that sent it.
-    pub client: ClientId,
+    /// The client that sent it; absent for a request of the REST API, which belongs to no client.
+    pub client: Option<ClientId>,
     /// Its id.
     pub request: RequestId,
 }
@@ -150,7 +153,7 @@ fn columns<'a>(keys: impl Iterator<Item = &'a CommandKey>) -> (Vec<Uuid>, Vec<Uu
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for key in keys {
         columns.0.push(key.user.0);
-        columns.1.push(key.client.0);
+        columns.1.push(key.client.map_or(NO_CLIENT, |client| client.0));
         columns.2.push(key.request.0);
     }
     columns
@@ -159,7 +162,7 @@ fn columns<'a>(keys: impl Iterator<Item = &'a CommandKey>) -> (Vec<Uuid>, Vec<Uu
 fn key_of(row: &sqlx::postgres::PgRow) -> sqlx::Result<CommandKey> {
     Ok(CommandKey {
         user: UserId(row.try_get("user_id")?),
-        client: ClientId(row.try_get("client_id")?),
+        client: Some(row.try_get("client_id")?).filter(|id| *id != NO_CLIENT).map(ClientId),
         request: RequestId(row.try_get("request_id")?),
     })
 }

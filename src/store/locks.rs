@@ -158,7 +158,7 @@ pub async fn foreign_lock(
     tx: &mut Tx,
     nodes: &[NodeId],
     user: UserId,
-    client: ClientId,
+    client: Option<ClientId>,
 ) -> sqlx::Result<Option<NodeId>> {
     let found: Option<Uuid> = sqlx::query_scalar(
         "select n.id
@@ -167,13 +167,13 @@ pub async fn foreign_lock(
         where n.id = any($1)
             and n.locked_by is not null
             and n.lock_expires_at > clock_timestamp()
-            and not (n.locked_by = $2 and coalesce(l.client_id, $3) = $3)
+            and not (n.locked_by = $2 and (l.client_id is null or l.client_id is not distinct from $3))
         order by n.id
         limit 1",
     )
     .bind(nodes.iter().map(|n| n.0).collect::<Vec<_>>())
     .bind(user.0)
-    .bind(client.0)
+    .bind(client.map(Uuid::from))
     .fetch_optional(tx.conn())
     .await?;
     Ok(found.map(NodeId))

@@ -35,16 +35,19 @@ macro_rules! select_org {
 }
 
 /// An organization as the wire shows it.
-#[derive(Clone, Debug, FromRow, Serialize)]
+#[derive(Clone, Debug, FromRow, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Org {
     id: Uuid,
     name: String,
     /// URL-safe, unique.
     pub slug: String,
+    #[schema(value_type = Object)]
     settings: Json<Value>,
     event_sourcing_level: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
     role: String,
 }

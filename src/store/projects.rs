@@ -39,7 +39,7 @@ macro_rules! columns {
 }
 
 /// A project as the wire shows it.
-#[derive(Clone, Debug, FromRow, Serialize)]
+#[derive(Clone, Debug, FromRow, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Project {
     id: Uuid,
@@ -47,14 +47,20 @@ pub struct Project {
     /// 1 to 255 characters.
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     description: Option<String>,
+    #[schema(value_type = Object)]
     settings: Json<Box<RawValue>>,
+    #[schema(value_type = Vec<String>)]
     workflow_states: Json<Box<RawValue>>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
     /// The effective role of whoever asks.
     #[sqlx(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub role: Option<&'static str>,
 }
 

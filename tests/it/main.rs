@@ -11,6 +11,7 @@ mod invariants;
 mod isolation;
 mod locks;
 mod migrate;
+mod openapi;
 mod presence;
 mod resume;
 mod rooms;

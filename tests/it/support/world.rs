@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use glassbox::config::{DEVELOPMENT_SECRET, LimitsConfig, Secrets};
+use glassbox::config::{DEVELOPMENT_SECRET, HttpConfig, LimitsConfig, Secrets};
 use glassbox::server::{Instance, InstanceConfig};
 use glassbox_protocol::{ClientId, OrgId, ProjectId, UserId};
 use serde_json::{Value, json};
@@ -53,6 +54,7 @@ pub struct Person {
 pub struct Builder {
     instances: usize,
     limits: LimitsConfig,
+    http: HttpConfig,
     pool: u32,
     drain: Duration,
     database_addresses: Vec<Option<SocketAddr>>,
@@ -68,6 +70,12 @@ impl Builder {
     /// Changes the limits of all instances.
     pub fn limits(mut self, change: impl FnOnce(&mut LimitsConfig)) -> Self {
         change(&mut self.limits);
+        self
+    }
+
+    /// Changes how all instances take requests.
+    pub fn http(mut self, change: impl FnOnce(&mut HttpConfig)) -> Self {
+        change(&mut self.http);
         self
     }
 
@@ -131,6 +139,8 @@ impl World {
         Builder {
             instances: 1,
             limits: LimitsConfig { unauthenticated_per_address: 100_000, ..LimitsConfig::default() },
+            // Tests of rate limits set one.
+            http: HttpConfig { rate_limit_per_minute: NonZeroU32::MAX, ..HttpConfig::default() },
             pool: 8,
             drain: Duration::from_secs(5),
             database_addresses: Vec::new(),
@@ -257,6 +267,7 @@ impl World {
             allowed_origins: vec![ORIGIN.to_owned()],
             pool: self.builder.pool,
             drain: self.builder.drain,
+            http: self.builder.http,
             limits: self.builder.limits.clone(),
             secrets: Secrets { secret: DEVELOPMENT_SECRET.to_owned(), is_development: true },
             metrics: None,
