@@ -192,6 +192,7 @@ async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<App
         Command::LockAcquire(acquire) => lock::acquire(tx, place, job, acquire).await,
         Command::LockRenew(renew) => lock::renew(tx, place, job, renew).await,
         Command::LockRelease(release) => lock::release(tx, place, job, release).await,
+        Command::LockBreak(wanted) => lock::break_lock(tx, place, job, wanted).await,
         Command::NodeMove(_) | Command::NodeUpdate(_) => {
             let answer = apply_run(tx, place, std::slice::from_ref(job)).await?.pop();
             Ok(answer.unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the command got no answer"))))
@@ -246,6 +247,7 @@ pub fn nodes_of(command: &Command) -> Vec<NodeId> {
         Command::LockAcquire(lock) => vec![lock.node_id],
         Command::LockRenew(lock) => vec![lock.node_id],
         Command::LockRelease(lock) => vec![lock.node_id],
+        Command::LockBreak(lock) => vec![lock.node_id],
     }
 }
 

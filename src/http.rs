@@ -11,6 +11,7 @@ pub mod error;
 pub mod events;
 pub mod extract;
 pub mod health;
+pub mod locks;
 pub mod openapi;
 pub mod orgs;
 pub mod page;
@@ -75,8 +76,17 @@ pub fn router(app: SharedApp) -> Router {
         .routes(routes!(projects::snapshot))
         .routes(routes!(events::list))
         .routes(routes!(canvas::export, canvas::import).layer(DefaultBodyLimit::max(CANVAS_BYTES_MAX)));
-    let (routes, document) =
-        operation.merge(tokens).merge(orgs).merge(projects).with_state(SharedApp::clone(&app)).split_for_parts();
+    let locks = OpenApiRouter::new()
+        .routes(routes!(locks::acquire, locks::release))
+        .routes(routes!(locks::renew))
+        .routes(routes!(locks::break_lock));
+    let (routes, document) = operation
+        .merge(tokens)
+        .merge(orgs)
+        .merge(projects)
+        .merge(locks)
+        .with_state(SharedApp::clone(&app))
+        .split_for_parts();
     routes
         .merge(openapi::router(openapi::complete(&document)))
         .fallback(async || ApiError::not_found())

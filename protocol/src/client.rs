@@ -65,6 +65,8 @@ pub enum Command {
     LockRenew(LockRenew),
     /// Gives a lock back.
     LockRelease(LockRelease),
+    /// Ends somebody else's lock; audited, and its holder is told.
+    LockBreak(LockBreak),
 }
 
 /// Opens the conversation; due within the hello deadline.
@@ -351,8 +353,9 @@ pub struct LockAcquire {
 pub struct LockRenew {
     /// The node.
     pub node_id: NodeId,
-    /// The token of the lock.
-    pub fence: Fence,
+    /// The token of the lock; may be absent where the lock belongs to the user and not to one client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
     /// How long from now; absent: as long as at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<i64>,
@@ -365,9 +368,21 @@ pub struct LockRenew {
 pub struct LockRelease {
     /// The node.
     pub node_id: NodeId,
-    /// The token of the lock; absent: the caller only leaves the queue.
+    /// The token of the lock; absent: the caller leaves the queue, and gives back a lock that belongs to the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<Fence>,
+}
+
+/// Ends somebody else's lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LockBreak {
+    /// The node.
+    pub node_id: NodeId,
+    /// Why, for the audit trail; at most 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Tells a field that is `null` from one that is absent.

@@ -134,6 +134,9 @@ pub struct LockGrant {
     pub fence: Fence,
     /// How long the lease runs, by the database's clock.
     pub expires_in_ms: i64,
+    /// Whether the caller held it already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renewed: bool,
 }
 
 /// Somebody with access to a project.

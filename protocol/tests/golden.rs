@@ -46,6 +46,7 @@ kinds!(CLIENT_KINDS, client_kind, ClientMessage,
     ClientMessage::Command(Command::LockAcquire(_)) => "lock_acquire",
     ClientMessage::Command(Command::LockRenew(_)) => "lock_renew",
     ClientMessage::Command(Command::LockRelease(_)) => "lock_release",
+    ClientMessage::Command(Command::LockBreak(_)) => "lock_break",
 );
 
 kinds!(SERVER_KINDS, server_kind, ServerMessage,

@@ -1,15 +1,16 @@
-//! `lock_acquire`, `lock_renew`, `lock_release`, and what a lock refuses.
+//! `lock_acquire`, `lock_renew`, `lock_release`, `lock_break`, and what a lock refuses.
 
-use glassbox_protocol::client::{LockAcquire, LockRelease, LockRenew};
+use glassbox_protocol::client::{LockAcquire, LockBreak, LockRelease, LockRenew};
 use glassbox_protocol::entity::LockGrant;
 use glassbox_protocol::server::Outcome;
 use glassbox_protocol::{Error, ErrorCode, Fence, NodeId};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Applied, Done, Job, Place, gone, not_found};
+use super::{AnswerWith, Applied, Done, Job, Place, gone, not_found};
+use crate::auth::rights::ProjectRight;
 use crate::config::LOCK_TTL_MS;
 use crate::store::locks::{self, Held, Wait};
-use crate::store::{Tx, nodes};
+use crate::store::{Origin, Tx, nodes, users};
 
 /// Takes the lock, renews the caller's own, or queues up.
 pub(super) async fn acquire(tx: &mut Tx, place: Place, job: &Job<'_>, acquire: &LockAcquire) -> sqlx::Result<Applied> {
@@ -22,13 +23,7 @@ pub(super) async fn acquire(tx: &mut Tx, place: Place, job: &Job<'_>, acquire: &
     tx.set_origin(&job.origin(), &[]).await?;
     if let Some(held) = locks::held(tx, acquire.node_id).await? {
         if is_own(&held, job) {
-            let expires_in_ms = locks::renew(tx, acquire.node_id, job.user, held.fence, Some(ttl_ms)).await?;
-            return Ok(match expires_in_ms {
-                Some(expires_in_ms) => {
-                    Ok(Done::applied().with_result(json!(LockGrant { fence: held.fence, expires_in_ms })))
-                }
-                None => Err(lost()),
-            });
+            return extend(tx, job, &held, Some(ttl_ms), IsRenewed(true)).await;
         }
         // Only a client with a socket can be told that its turn has come.
         let Some(client) = job.client.filter(|_| acquire.wait == Some(true)) else {
@@ -52,7 +47,7 @@ pub(super) async fn acquire(tx: &mut Tx, place: Place, job: &Job<'_>, acquire: &
         }))));
     }
     Ok(match locks::acquire(tx, acquire.node_id, job.user, ttl_ms).await? {
-        Some(fence) => Ok(Done::applied().with_result(json!(LockGrant { fence, expires_in_ms: ttl_ms }))),
+        Some(fence) => Ok(granted(tx, job, acquire.node_id, fence, ttl_ms, IsRenewed(false)).await?),
         None => Err(Error::new(ErrorCode::LockHeld, "the node was locked a moment ago; try again")),
     })
 }
@@ -62,11 +57,12 @@ pub(super) async fn renew(tx: &mut Tx, place: Place, job: &Job<'_>, renew: &Lock
     if let Err(error) = lock_row(tx, place, renew.node_id).await? {
         return Ok(Err(error));
     }
-    let renewed = locks::renew(tx, renew.node_id, job.user, renew.fence, renew.ttl_ms).await?;
-    Ok(match renewed {
-        Some(expires_in_ms) => Ok(Done::applied().with_result(json!(LockGrant { fence: renew.fence, expires_in_ms }))),
-        None => Err(lost()),
-    })
+    match locks::held(tx, renew.node_id).await? {
+        Some(held) if held.by == job.user && proves(&held, renew.fence) => {
+            extend(tx, job, &held, renew.ttl_ms, IsRenewed(true)).await
+        }
+        _ => Ok(Err(lost())),
+    }
 }
 
 /// Gives the lock back to whoever waits first, or leaves the queue.
@@ -79,17 +75,92 @@ pub(super) async fn release(tx: &mut Tx, place: Place, job: &Job<'_>, release: &
         Some(client) => locks::leave_queue(tx, release.node_id, job.user, client).await?,
         None => false,
     };
-    let Some(fence) = release.fence else {
-        return Ok(Ok(if is_out_of_queue { Done::applied() } else { Done::unchanged() }));
-    };
-    if locks::release(tx, release.node_id, job.user, fence).await? {
+    let held = locks::held(tx, release.node_id).await?;
+    let mine = held.as_ref().filter(|held| held.by == job.user && proves(held, release.fence));
+    if let Some(held) = mine
+        && locks::release(tx, release.node_id, job.user, held.fence).await?
+    {
         locks::grant(tx, release.node_id).await?;
         return Ok(Ok(Done::applied()));
     }
-    Ok(match locks::held(tx, release.node_id).await? {
-        Some(_) => Err(lost()),
-        None => Ok(Done::unchanged()),
+    Ok(match (held, release.fence, job.client) {
+        (Some(_), Some(_), _) => Err(lost()),
+        // Without a client there is no queue to leave: the caller meant the lock.
+        (Some(held), None, None) => Err(held_by(&held)),
+        _ if is_out_of_queue => Ok(Done::applied()),
+        _ => Ok(Done::unchanged()),
     })
+}
+
+/// Ends somebody's lock: an agent's for whoever may write, a person's for project admins.
+pub(super) async fn break_lock(tx: &mut Tx, place: Place, job: &Job<'_>, wanted: &LockBreak) -> sqlx::Result<Applied> {
+    if let Err(error) = lock_row(tx, place, wanted.node_id).await? {
+        return Ok(Err(error));
+    }
+    if users::is_agent(tx, job.user).await? {
+        return Ok(Err(Error::new(ErrorCode::Forbidden, "agents break no locks")));
+    }
+    let held = locks::held(tx, wanted.node_id).await?;
+    let right = match &held {
+        Some(held) if held.by != job.user && !held.is_agent => ProjectRight::BreakPersonLock,
+        _ => ProjectRight::BreakAgentLock,
+    };
+    if !job.role.is_some_and(|role| role.may(right)) {
+        return Ok(Err(Error::new(ErrorCode::Forbidden, "only project admins break the lock of a person")));
+    }
+    let Some(held) = held else { return Ok(Ok(Done::unchanged())) };
+    let origin = Origin { reason: Some("broken"), summary: wanted.reason.clone(), ..job.origin() };
+    tx.set_origin(&origin, &[]).await?;
+    if !locks::end(tx, wanted.node_id).await? {
+        return Ok(Ok(Done::unchanged()));
+    }
+    locks::grant(tx, wanted.node_id).await?;
+    Ok(Ok(Done::applied().with_result(json!({ "brokenFrom": held.by }))))
+}
+
+/// Whether a lease was extended, not begun.
+struct IsRenewed(bool);
+
+/// Extends a lease that the caller holds.
+async fn extend(
+    tx: &mut Tx,
+    job: &Job<'_>,
+    held: &Held,
+    ttl_ms: Option<i64>,
+    is_renewed: IsRenewed,
+) -> sqlx::Result<Applied> {
+    Ok(match locks::renew(tx, held.node, job.user, held.fence, ttl_ms).await? {
+        Some(expires_in_ms) => Ok(granted(tx, job, held.node, held.fence, expires_in_ms, is_renewed).await?),
+        None => Err(lost()),
+    })
+}
+
+/// Tells the holder of the lease; a caller who does not follow the log is told all of it.
+async fn granted(
+    tx: &mut Tx,
+    job: &Job<'_>,
+    node: NodeId,
+    fence: Fence,
+    expires_in_ms: i64,
+    IsRenewed(renewed): IsRenewed,
+) -> sqlx::Result<Done> {
+    let mut result = json!(LockGrant { fence, expires_in_ms, renewed });
+    if job.answer == AnswerWith::Entity
+        && let Some(held) = locks::held(tx, node).await?
+    {
+        result["nodeId"] = json!(node);
+        result["lockedAt"] = json!(held.locked_at);
+        tell_holder(&held, &mut result);
+    }
+    Ok(Done::applied().with_result(result))
+}
+
+/// Whether a fence, or its absence, speaks for the holder: a lock that belongs to the user needs no proof.
+fn proves(held: &Held, fence: Option<Fence>) -> bool {
+    match fence {
+        Some(fence) => held.fence == fence,
+        None => held.client.is_none(),
+    }
 }
 
 /// A lock that belongs to a user is each of their clients'; one that belongs to a client is that client's alone.
@@ -115,10 +186,9 @@ pub(super) async fn refusal(
 ) -> sqlx::Result<Option<Error>> {
     let held = locks::held(tx, node).await?;
     Ok(match (held, fence) {
-        (Some(held), Some(fence)) if held.fence == fence && held.by == job.user => None,
+        (Some(held), fence) if held.by == job.user && proves(&held, fence) => None,
         (_, Some(_)) => Some(lost()),
         (None, None) => None,
-        (Some(held), None) if held.by == job.user && held.client.is_none() => None,
         (Some(held), None) => Some(held_by(&held)),
     })
 }
@@ -146,13 +216,20 @@ impl WithNode for Error {
 
 fn held_by(held: &Held) -> Error {
     let who = held.name.as_deref().or(held.email.as_deref()).unwrap_or("somebody else");
-    Error::new(ErrorCode::LockHeld, format!("the node is locked by {who}")).with_details(json!({
-        "lockedBy": held.by,
-        "lockedByEmail": held.email,
-        "lockedByName": held.name,
-        "lockExpiresAt": held.expires_at,
-        "expiresInMs": held.expires_in_ms,
-    }))
+    let mut details = json!({ "expiresInMs": held.expires_in_ms });
+    tell_holder(held, &mut details);
+    Error::new(ErrorCode::LockHeld, format!("the node is locked by {who}")).with_details(details)
+}
+
+fn tell_holder(held: &Held, to: &mut Value) {
+    to["lockedBy"] = json!(held.by);
+    to["lockExpiresAt"] = json!(held.expires_at);
+    if let Some(email) = &held.email {
+        to["lockedByEmail"] = json!(email);
+    }
+    if let Some(name) = &held.name {
+        to["lockedByName"] = json!(name);
+    }
 }
 
 fn lost() -> Error {

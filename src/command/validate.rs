@@ -1,7 +1,7 @@
 //! The rules that a command must keep before it goes near the database: lengths, ranges, and text that PostgreSQL can
 //! store.
 
-use glassbox_protocol::client::{LockAcquire, LockRenew, NodeChanges, NodeCreate, NodeMove, PresenceFields};
+use glassbox_protocol::client::{LockAcquire, LockBreak, LockRenew, NodeChanges, NodeCreate, NodeMove, PresenceFields};
 use glassbox_protocol::entity::Position;
 use glassbox_protocol::{Command, Error, ErrorCode};
 use serde_json::{Map, Value};
@@ -14,6 +14,8 @@ pub const TITLE_MAX: usize = 500;
 pub const STATUS_MAX: usize = 50;
 /// Largest metadata, bytes of JSON.
 pub const METADATA_BYTES_MAX: usize = 65_536;
+/// Longest reason for breaking a lock, characters.
+const REASON_MAX: usize = 500;
 /// Most nodes that one command moves.
 pub const MOVES_MAX: usize = 500;
 /// Deepest nesting of metadata.
@@ -43,11 +45,13 @@ pub fn command(command: &Command) -> Result<(), Error> {
         Command::LockAcquire(LockAcquire { ttl_ms, .. }) | Command::LockRenew(LockRenew { ttl_ms, .. }) => {
             lock_ttl(*ttl_ms)
         }
+        Command::LockBreak(LockBreak { reason: Some(reason), .. }) => text("reason", reason, 0, REASON_MAX),
         Command::DependencyAdd(_)
         | Command::DependencyRemove(_)
         | Command::NodeDelete(_)
         | Command::NodeRestore(_)
-        | Command::LockRelease(_) => Ok(()),
+        | Command::LockRelease(_)
+        | Command::LockBreak(_) => Ok(()),
     }
 }
 

@@ -428,5 +428,6 @@ pub fn command_type(command: &Command) -> &'static str {
         Command::LockAcquire(_) => "lock_acquire",
         Command::LockRenew(_) => "lock_renew",
         Command::LockRelease(_) => "lock_release",
+        Command::LockBreak(_) => "lock_break",
     }
 }

@@ -12,6 +12,8 @@ use super::{Database, Tx, in_time};
 /// A lock whose lease runs.
 #[derive(Clone, Debug)]
 pub struct Held {
+    /// The node.
+    pub node: NodeId,
     /// Who holds it.
     pub by: UserId,
     /// Which of their clients; absent when it belongs to the user.
@@ -22,6 +24,10 @@ pub struct Held {
     pub email: Option<String>,
     /// How to call the holder.
     pub name: Option<String>,
+    /// Whether the holder is an agent.
+    pub is_agent: bool,
+    /// When it was taken, RFC 3339.
+    pub locked_at: String,
     /// When it ends by itself, RFC 3339.
     pub expires_at: String,
     /// How long that is from now.
@@ -40,6 +46,8 @@ pub async fn held(tx: &mut Tx, node: NodeId) -> sqlx::Result<Option<Held>> {
             coalesce(l.fence, 0) as fence,
             u.email,
             u.name,
+            coalesce(u.cognito_sub like 'worker:%', false) as is_agent,
+            realtime.time_text(n.locked_at) as locked_at,
             realtime.time_text(n.lock_expires_at) as expires_at,
             ceil(extract(epoch from n.lock_expires_at - clock_timestamp()) * 1000)::bigint as expires_in_ms
         from nodes n
@@ -54,11 +62,14 @@ pub async fn held(tx: &mut Tx, node: NodeId) -> sqlx::Result<Option<Held>> {
     .await?;
     row.map(|row| {
         Ok(Held {
+            node,
             by: UserId(row.try_get("locked_by")?),
             client: row.try_get::<Option<Uuid>, _>("client_id")?.map(ClientId),
             fence: Fence(row.try_get("fence")?),
             email: row.try_get("email")?,
             name: row.try_get("name")?,
+            is_agent: row.try_get("is_agent")?,
+            locked_at: row.try_get("locked_at")?,
             expires_at: row.try_get("expires_at")?,
             expires_in_ms: row.try_get("expires_in_ms")?,
         })
@@ -145,6 +156,24 @@ pub async fn release(tx: &mut Tx, node: NodeId, user: UserId, fence: Fence) -> s
     .bind(node.0)
     .bind(user.0)
     .bind(fence.0)
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends a running lease, whoever holds it; false if none runs.
+///
+/// # Errors
+/// The database is away.
+pub async fn end(tx: &mut Tx, node: NodeId) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "update nodes
+        set locked_by = null, locked_at = null, lock_expires_at = null
+        where id = $1
+            and locked_by is not null
+            and lock_expires_at > clock_timestamp()",
+    )
+    .bind(node.0)
     .execute(tx.conn())
     .await?;
     Ok(done.rows_affected() == 1)

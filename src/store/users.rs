@@ -119,3 +119,14 @@ pub async fn first_owner(tx: &mut Tx, org: OrgId) -> sqlx::Result<Option<UserId>
     .await?;
     Ok(id.map(UserId))
 }
+
+/// Whether a user of the organization at hand is an agent.
+///
+/// # Errors
+/// The database is away.
+pub async fn is_agent(tx: &mut Tx, user: UserId) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from users where id = $1 and cognito_sub like 'worker:%')")
+        .bind(user.0)
+        .fetch_one(tx.conn())
+        .await
+}

@@ -25,7 +25,7 @@ fn release(node_id: NodeId, fence: Fence) -> Command {
 }
 
 fn renew(node_id: NodeId, fence: Fence) -> Command {
-    Command::LockRenew(LockRenew { node_id, fence, ttl_ms: None })
+    Command::LockRenew(LockRenew { node_id, fence: Some(fence), ttl_ms: None })
 }
 
 fn write_with(node_id: NodeId, title: &str, fence: Fence) -> Command {

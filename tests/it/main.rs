@@ -13,6 +13,7 @@ mod locks;
 mod migrate;
 mod openapi;
 mod presence;
+mod rest_locks;
 mod resume;
 mod rooms;
 mod schema;

@@ -319,7 +319,7 @@ impl Actor {
             91..96 => Command::LockAcquire(LockAcquire { node_id, ttl_ms: Some(TTL_MS), wait: None }),
             _ => match held {
                 Some((node_id, fence)) if rng.random_bool(0.4) => {
-                    Command::LockRenew(LockRenew { node_id, fence, ttl_ms: Some(TTL_MS) })
+                    Command::LockRenew(LockRenew { node_id, fence: Some(fence), ttl_ms: Some(TTL_MS) })
                 }
                 Some((node_id, fence)) if rng.random_bool(0.5) => {
                     let changes = changes(rng);
