@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::backplane::relay::Relay;
 use crate::config::{HttpConfig, LimitsConfig, Secrets};
+use crate::http::rate_limit::RateLimits;
 use crate::room::Rooms;
 use crate::session::Sessions;
 use crate::store::Database;
@@ -24,6 +25,8 @@ pub struct App {
     pub allowed_origins: Vec<String>,
     /// How requests are taken.
     pub http: HttpConfig,
+    /// How often callers may ask.
+    pub rate_limits: RateLimits,
     /// How tokens are signed.
     pub secrets: Secrets,
     /// The database, as the server may use it.

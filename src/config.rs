@@ -95,14 +95,25 @@ pub struct HttpConfig {
     /// Requests per minute and user, where no route says otherwise
     #[arg(long, env = "RATE_LIMIT_PER_MINUTE", default_value_t = HttpConfig::DEFAULT.rate_limit_per_minute)]
     pub rate_limit_per_minute: NonZeroU32,
+    /// Tickets for WebSockets per minute and user
+    #[arg(long, env = "GLASSBOX_TICKETS_PER_MINUTE", default_value_t = HttpConfig::DEFAULT.tickets_per_minute)]
+    pub tickets_per_minute: NonZeroU32,
+    /// Development tokens per minute and address
+    #[arg(long, env = "GLASSBOX_DEV_TOKENS_PER_MINUTE", default_value_t = HttpConfig::DEFAULT.dev_tokens_per_minute)]
+    pub dev_tokens_per_minute: NonZeroU32,
     /// Proxies of one's own in front of the server; the client's address is what the outermost of them says
     #[arg(long, env = "GLASSBOX_TRUSTED_PROXIES", default_value_t = HttpConfig::DEFAULT.trusted_proxies)]
     pub trusted_proxies: usize,
 }
 
 impl HttpConfig {
-    const DEFAULT: Self =
-        Self { rate_limit_per_minute: NonZeroU32::new(100).expect("100 is not 0"), trusted_proxies: 0 };
+    /// What holds where nothing else is said.
+    const DEFAULT: Self = Self {
+        rate_limit_per_minute: NonZeroU32::new(100).expect("100 is not 0"),
+        tickets_per_minute: NonZeroU32::new(60).expect("60 is not 0"),
+        dev_tokens_per_minute: NonZeroU32::new(30).expect("30 is not 0"),
+        trusted_proxies: 0,
+    };
 }
 
 impl Default for HttpConfig {

@@ -12,10 +12,12 @@ pub mod events;
 pub mod extract;
 pub mod health;
 pub mod locks;
+pub mod once;
 pub mod openapi;
 pub mod orgs;
 pub mod page;
 pub mod projects;
+pub mod rate_limit;
 pub mod schema;
 pub mod scope;
 pub mod submit;
@@ -117,10 +119,13 @@ async fn frame(State(app): State<SharedApp>, request: Request, next: Next) -> Re
     let mut response = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        scope.run(answer(request, next, deadline(&route))).await
+        scope.clone().run(answer(request, next, deadline(&route))).await
     };
 
     let headers = response.headers_mut();
+    if let Some(allowance) = scope.allowance() {
+        allowance.write(headers);
+    }
     add_cors(headers, &app.allowed_origins, origin.as_ref(), method == Method::OPTIONS);
     if path == "/api/v1" || path.starts_with("/api/v1/") {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -133,7 +138,14 @@ async fn frame(State(app): State<SharedApp>, request: Request, next: Next) -> Re
     let status = response.status().as_u16();
     metrics::http_request(&route, method_label(&method), status, took);
     // The path and nothing behind it: a query may carry a ticket.
-    tracing::debug!(request.id = %id, %method, path, status, ?took, "answered");
+    let user = scope.user().map(tracing::field::display);
+    let ip = scope.via.ip;
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        target: "glassbox::access",
+        { request.id = %id, user.id = user, client.ip = %ip, %method, path, status, took_ms },
+        "answered"
+    );
     response
 }
 

@@ -27,6 +27,7 @@ use crate::backplane::postgres as backplane;
 use crate::backplane::relay::Relay;
 use crate::config::{HEAD_DEADLINE, HEARTBEAT_INTERVAL, HttpConfig, LimitsConfig, Secrets};
 use crate::http::admission::{Addresses, Place};
+use crate::http::rate_limit::RateLimits;
 use crate::room::{self, Rooms, Surroundings};
 use crate::session::Sessions;
 use crate::store::{Database, events, instances};
@@ -95,6 +96,7 @@ impl Instance {
         let app = Arc::new(App {
             instance,
             limits: config.limits,
+            rate_limits: RateLimits::new(&config.http),
             http: config.http,
             allowed_origins: config.allowed_origins,
             secrets: config.secrets,
@@ -137,7 +139,7 @@ impl Instance {
         tasks.spawn(backplane::ring(Arc::clone(&app), stop.clone()));
         tasks.spawn(lock::sweep(database.clone(), stop.clone()));
         tasks.spawn(heartbeat(Arc::clone(&app), living, stop.clone()));
-        tasks.spawn(maintain(database, stop.clone()));
+        tasks.spawn(maintain(Arc::clone(&app), stop.clone()));
         let router = http::router(Arc::clone(&app));
         let per_address_max = app.limits.unauthenticated_per_address;
         tasks.spawn(accept(listener, router, per_address_max, tasks.clone(), stop_accepting.clone(), kill.clone()));
@@ -219,15 +221,16 @@ async fn heartbeat(app: SharedApp, mut known: Vec<Uuid>, stop: CancellationToken
     }
 }
 
-/// Looks after the log's partitions.
-async fn maintain(database: Database, stop: CancellationToken) {
+/// Looks after the log's partitions and lets go of what nobody needs any more.
+async fn maintain(app: SharedApp, stop: CancellationToken) {
     let mut tick = interval(MAINTENANCE_INTERVAL);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        if let Err(error) = events::maintain(&database).await {
+        app.rate_limits.sweep();
+        if let Err(error) = events::maintain(&app.database).await {
             warn!(%error, "look after the log's partitions");
         }
     }

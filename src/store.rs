@@ -30,6 +30,7 @@ pub mod nodes;
 pub mod orgs;
 mod origin;
 pub mod projects;
+pub mod request_answers;
 pub mod snapshot;
 pub mod tickets;
 pub mod tree;

@@ -274,6 +274,9 @@ impl Instance {
             .env_remove("DATABASE_URL")
             .env("GLASSBOX_DATA_DIR", data_dir.join("cluster"))
             .env("GLASSBOX_DRAIN_S", "1")
+            // People are made by the thousand, all from one address.
+            .env("GLASSBOX_DEV_TOKENS_PER_MINUTE", "1000000")
+            .env("RATE_LIMIT_PER_MINUTE", "1000000")
             .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Caller, optional, required};
+use super::rate_limit::Class;
+use super::scope;
 use crate::app::SharedApp;
 use crate::auth::{self, sign_in};
 
@@ -58,6 +60,7 @@ pub async fn dev_token(State(app): State<SharedApp>, body: ApiResult<Body<DevTok
     if !app.secrets.is_development {
         return Err(ApiError::not_found());
     }
+    app.rate_limits.check(Class::DevToken, &scope::via().ip.to_string())?;
     let Body(asked) = body?;
     let user_id = required("userId", asked.user_id.as_deref(), 255)?;
     let email = required("email", asked.email.as_deref(), 255)?;

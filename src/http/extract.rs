@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ApiError, ApiResult};
+use super::rate_limit::Class;
+use super::{once, scope};
 use crate::app::SharedApp;
 use crate::auth::{self, Bearer};
 use crate::canvas::has_nul;
@@ -37,7 +39,10 @@ impl FromRequestParts<SharedApp> for Caller {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| ApiError::invalid_token("expected: Authorization: Bearer <token>"))?;
-        Ok(Self(auth::authenticate_bearer(app, token)?))
+        let bearer = auth::authenticate_bearer(app, token)?;
+        scope::note_user(bearer.user);
+        app.rate_limits.check(Class::of(parts), &bearer.user.to_string())?;
+        Ok(Self(bearer))
     }
 }
 
@@ -122,7 +127,11 @@ impl<T: DeserializeOwned> FromRequest<SharedApp> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
+        let is_kept = request.headers().contains_key(once::HEADER);
         let bytes = Bytes::from_request(request, app).await?;
+        if is_kept {
+            scope::note_body(&bytes);
+        }
         let text = if bytes.trim_ascii().is_empty() { b"{}".as_slice() } else { bytes.as_ref() };
         let mut json = serde_json::Deserializer::from_slice(text);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query};
-use super::submit::{Once, Place, submit};
+use super::once::Once;
+use super::submit::{Place, submit};
 use crate::app::SharedApp;
 use crate::command::validate;
 

@@ -2,14 +2,16 @@
 //! so that every answer, log line and audit row can name it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, header};
 use glassbox_protocol::UserId;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::X_REQUEST_ID;
+use super::rate_limit::Allowance;
 use crate::store::{Origin, Via};
 
 /// Longest `User-Agent` that is kept, characters.
@@ -26,6 +28,16 @@ pub struct Scope {
     pub id: String,
     /// Where it came from.
     pub via: Arc<Via>,
+    /// What is found out on the way.
+    found: Arc<Found>,
+}
+
+/// What is found out about a request while it is answered.
+#[derive(Default)]
+struct Found {
+    body_hash: OnceLock<[u8; 32]>,
+    user: OnceLock<UserId>,
+    allowance: OnceLock<Allowance>,
 }
 
 impl Scope {
@@ -37,12 +49,22 @@ impl Scope {
             .get(header::USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).chars().take(USER_AGENT_CHARS_MAX).collect());
         let ip = client_ip(headers, peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), trusted_proxies);
-        Self { id: request_id(headers), via: Arc::new(Via { ip, user_agent }) }
+        Self { id: request_id(headers), via: Arc::new(Via { ip, user_agent }), found: Arc::default() }
     }
 
     /// Does something within it.
     pub async fn run<T>(self, work: impl Future<Output = T>) -> T {
         SCOPE.scope(self, work).await
+    }
+
+    /// Who asked, once that is known.
+    pub fn user(&self) -> Option<UserId> {
+        self.found.user.get().copied()
+    }
+
+    /// What the caller has left, once it was counted.
+    pub fn allowance(&self) -> Option<Allowance> {
+        self.found.allowance.get().copied()
     }
 }
 
@@ -56,6 +78,27 @@ pub fn via() -> Arc<Via> {
     SCOPE
         .try_with(|scope| Arc::clone(&scope.via))
         .unwrap_or_else(|_| Arc::new(Via { ip: Ipv4Addr::UNSPECIFIED.into(), user_agent: None }))
+}
+
+/// Notes the body of a request that must take effect once.
+pub fn note_body(body: &[u8]) {
+    let _ = SCOPE.try_with(|scope| scope.found.body_hash.set(Sha256::digest(body).into()));
+}
+
+/// SHA-256 of the body of the request under way; of nothing, if it has none.
+pub fn body_hash() -> [u8; 32] {
+    let noted = SCOPE.try_with(|scope| scope.found.body_hash.get().copied()).ok().flatten();
+    noted.unwrap_or_else(|| Sha256::digest([]).into())
+}
+
+/// Notes who asks.
+pub fn note_user(user: UserId) {
+    let _ = SCOPE.try_with(|scope| scope.found.user.set(user));
+}
+
+/// Notes what the caller has left.
+pub fn note_allowance(allowance: Allowance) {
+    let _ = SCOPE.try_with(|scope| scope.found.allowance.set(allowance));
 }
 
 /// Who stands behind what the request under way changes.

@@ -1,51 +1,17 @@
 //! The way of a REST request into a project: the same commands through the same room writer as a WebSocket's.
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use glassbox_protocol::server::Ack;
-use glassbox_protocol::{Command, NodeId, OrgId, ProjectId, RequestId};
-use sha2::{Digest as _, Sha256};
+use glassbox_protocol::{Command, NodeId, OrgId, ProjectId};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
+use super::once::Once;
 use super::scope;
-use crate::app::{App, SharedApp};
+use crate::app::App;
 use crate::auth::Bearer;
 use crate::room::writer::{Reply, Request};
 use crate::store::commands::CommandKey;
 use crate::store::members;
-
-/// Longest `Idempotency-Key`, characters.
-const KEY_CHARS_MAX: usize = 128;
-
-/// Names a request so that its repeat has no second effect: made of the `Idempotency-Key` and the path, or random
-/// where there is no key.
-#[derive(Clone, Copy, Debug)]
-pub struct Once {
-    /// The request's name.
-    pub request: RequestId,
-    /// Whether the caller gave a key.
-    pub is_given: bool,
-}
-
-impl FromRequestParts<SharedApp> for Once {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &SharedApp) -> Result<Self, ApiError> {
-        let Some(key) = parts.headers.get("idempotency-key") else {
-            return Ok(Self { request: RequestId::random(), is_given: false });
-        };
-        let key =
-            key.to_str().ok().filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len())).ok_or_else(|| {
-                ApiError::field("Idempotency-Key", format!("must have 1 to {KEY_CHARS_MAX} characters"))
-            })?;
-        let text = format!("{} {}\n{key}", parts.method, parts.uri.path());
-        let mut id = [0; 16];
-        id.copy_from_slice(&Sha256::digest(text)[..16]);
-        Ok(Self { request: RequestId(Uuid::from_bytes(id)), is_given: true })
-    }
-}
 
 /// Where a node lives.
 #[derive(Clone, Copy, Debug)]

@@ -131,7 +131,9 @@ pub async fn maintain(db: &Database) -> sqlx::Result<()> {
         .fetch_one(&mut *tx)
         .await?;
     if is_ours {
-        sqlx::query("select realtime.rotate(), realtime.sweep()").execute(&mut *tx).await?;
+        sqlx::query("select realtime.rotate(), realtime.sweep(), realtime.sweep_request_answers()")
+            .execute(&mut *tx)
+            .await?;
     }
     tx.commit().await
 }

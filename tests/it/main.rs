@@ -13,6 +13,7 @@ mod locks;
 mod migrate;
 mod openapi;
 mod presence;
+mod rate_limits;
 mod rest_locks;
 mod resume;
 mod rooms;

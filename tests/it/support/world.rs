@@ -140,7 +140,12 @@ impl World {
             instances: 1,
             limits: LimitsConfig { unauthenticated_per_address: 100_000, ..LimitsConfig::default() },
             // Tests of rate limits set one.
-            http: HttpConfig { rate_limit_per_minute: NonZeroU32::MAX, ..HttpConfig::default() },
+            http: HttpConfig {
+                rate_limit_per_minute: NonZeroU32::MAX,
+                tickets_per_minute: NonZeroU32::MAX,
+                dev_tokens_per_minute: NonZeroU32::MAX,
+                ..HttpConfig::default()
+            },
             pool: 8,
             drain: Duration::from_secs(5),
             database_addresses: Vec::new(),
