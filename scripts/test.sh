@@ -12,3 +12,4 @@ export GLASSBOX_DATA_DIR=${GLASSBOX_TEST_DATA_DIR:-$default}
 trap 'scripts/database.sh stop' EXIT
 
 cargo test --workspace --all-features
+tests/api/run.sh

@@ -72,6 +72,68 @@ pub enum ProjectRight {
     ManageMembers,
 }
 
+impl OrgRight {
+    /// Every right.
+    pub const ALL: [OrgRight; 12] = [
+        OrgRight::Read,
+        OrgRight::ReadMembers,
+        OrgRight::Update,
+        OrgRight::ManageMembers,
+        OrgRight::ManageWorkers,
+        OrgRight::ReadAudit,
+        OrgRight::Delete,
+        OrgRight::CreateProject,
+        OrgRight::UploadFile,
+        OrgRight::CreateTemplate,
+        OrgRight::Search,
+        OrgRight::ReadTemplates,
+    ];
+
+    /// Names the right as the API's documents do.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OrgRight::Read => "org.read",
+            OrgRight::ReadMembers => "org.members.read",
+            OrgRight::Update => "org.update",
+            OrgRight::ManageMembers => "org.members.manage",
+            OrgRight::ManageWorkers => "org.workers",
+            OrgRight::ReadAudit => "audit.read",
+            OrgRight::Delete => "org.delete",
+            OrgRight::CreateProject => "project.create",
+            OrgRight::UploadFile => "file.upload",
+            OrgRight::CreateTemplate => "template.create",
+            OrgRight::Search => "search",
+            OrgRight::ReadTemplates => "template.read",
+        }
+    }
+}
+
+impl ProjectRight {
+    /// Every right.
+    pub const ALL: [ProjectRight; 7] = [
+        ProjectRight::Read,
+        ProjectRight::NodeWrite,
+        ProjectRight::BreakAgentLock,
+        ProjectRight::BreakPersonLock,
+        ProjectRight::Update,
+        ProjectRight::Delete,
+        ProjectRight::ManageMembers,
+    ];
+
+    /// Names the right as the API's documents do.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProjectRight::Read => "project.read",
+            ProjectRight::NodeWrite => "node.write",
+            ProjectRight::BreakAgentLock => "lock.break",
+            ProjectRight::BreakPersonLock => "lock.break.person",
+            ProjectRight::Update => "project.update",
+            ProjectRight::Delete => "project.delete",
+            ProjectRight::ManageMembers => "project.members.manage",
+        }
+    }
+}
+
 impl OrgRole {
     /// Every role.
     pub const ALL: [OrgRole; 4] = [OrgRole::Owner, OrgRole::Admin, OrgRole::Member, OrgRole::Guest];

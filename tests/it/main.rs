@@ -16,6 +16,7 @@ mod presence;
 mod rate_limits;
 mod rest_locks;
 mod resume;
+mod rights_matrix;
 mod rooms;
 mod schema;
 mod sockets;
