@@ -23,6 +23,7 @@ use crate::store::events::LogRow;
 pub mod event;
 pub mod fanout;
 pub mod frame;
+pub mod inbox;
 pub mod presence;
 pub mod reader;
 pub mod rights;

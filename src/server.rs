@@ -28,6 +28,7 @@ use crate::backplane::relay::Relay;
 use crate::config::{HEAD_DEADLINE, HEARTBEAT_INTERVAL, HttpConfig, LimitsConfig, Secrets};
 use crate::http::admission::{Addresses, Place};
 use crate::http::rate_limit::RateLimits;
+use crate::room::inbox::Inboxes;
 use crate::room::{self, Rooms, Surroundings};
 use crate::session::Sessions;
 use crate::store::{Database, events, instances};
@@ -93,6 +94,7 @@ impl Instance {
         let (tracker, tracks) = mpsc::channel(TRACKS_MAX);
         let instance = Uuid::new_v4();
         let relay = Arc::new(Relay::new(instance));
+        let (inboxes, user_tracks) = Inboxes::new();
         let app = Arc::new(App {
             instance,
             limits: config.limits,
@@ -102,7 +104,7 @@ impl Instance {
             secrets: config.secrets,
             database: database.clone(),
             rooms: Rooms::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(Arc::clone(&inboxes)),
             relay: Arc::clone(&relay),
             tasks: TaskTracker::new(),
             kill: CancellationToken::new(),
@@ -134,7 +136,7 @@ impl Instance {
         relay.set_has_others(living.len() > 1);
 
         let tasks = &app.tasks;
-        tasks.spawn(room::reader::run(database.clone(), tracks, stop.clone()));
+        tasks.spawn(room::reader::run(database.clone(), tracks, inboxes, user_tracks, stop.clone()));
         tasks.spawn(backplane::listen(Arc::clone(&app), stop.clone()));
         tasks.spawn(backplane::ring(Arc::clone(&app), stop.clone()));
         tasks.spawn(lock::sweep(database.clone(), stop.clone()));

@@ -20,6 +20,7 @@ use tracing::{Instrument as _, debug, info_span};
 use crate::app::App;
 use crate::auth::Identity;
 use crate::config::HELLO_DEADLINE;
+use crate::room::inbox::Inboxes;
 use crate::store::Via;
 
 mod channels;
@@ -39,14 +40,25 @@ use socket::Reader;
 
 /// How long a draining instance waits for the answers to what a client has asked.
 const ANSWERS_DEADLINE: Duration = Duration::from_secs(3);
+
 /// The sessions of this instance.
-#[derive(Default)]
 pub struct Sessions {
     open: DashMap<SessionId, Arc<Peer>>,
     by_client: DashMap<(UserId, ClientId), SessionId>,
+    inboxes: Arc<Inboxes>,
 }
 
 impl Sessions {
+    /// No session yet; each that comes gets what is in its user's inbox.
+    pub fn new(inboxes: Arc<Inboxes>) -> Self {
+        Self { open: DashMap::new(), by_client: DashMap::new(), inboxes }
+    }
+
+    /// Closes the sockets that a user opened here with the sign-in `sid`.
+    pub fn end(&self, user: UserId, sid: &str) {
+        self.inboxes.end(user, sid);
+    }
+
     /// How many sessions are open.
     pub fn count(&self) -> usize {
         self.open.len()
@@ -85,6 +97,7 @@ impl Sessions {
 
     fn leave(&self, peer: &Peer) {
         self.open.remove(&peer.session);
+        self.inboxes.leave(peer);
         self.by_client.remove_if(&(peer.user.id, peer.client), |_, id| *id == peer.session);
         crate::metrics::sessions(-1);
     }
@@ -124,7 +137,10 @@ pub async fn serve<P>(
             Ok((identity, client)) => {
                 let user = User { id: identity.user, name: identity.name.clone(), email: Some(identity.email.clone()) };
                 let peer = Arc::new(Peer::new(session, client, user, via, app.limits.outbound_bytes));
+                // What is in the inbox may follow at once, and nothing goes before the welcome.
+                peer.outbound.message(hello::welcome(&app, &peer), None);
                 app.sessions.enter(&peer);
+                Box::pin(app.sessions.inboxes.enter(&peer)).await;
                 if app.is_draining() {
                     peer.outbound.close(CloseCode::ServiceRestart, "the instance restarts");
                 }

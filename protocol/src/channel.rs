@@ -1,4 +1,4 @@
-//! Channel names: what a session may subscribe to.
+//! Channel names: what a frame belongs to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,17 +7,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::ProjectId;
 
-/// A stream of frames that a session subscribes to, written `project:<uuid>`.
+/// A stream of frames, written `project:<uuid>` or `user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// A project's log and the presence of its members.
     Project(ProjectId),
+    /// What concerns the caller alone. Every session has it without a subscription.
+    User,
 }
 
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Channel::Project(id) => write!(f, "project:{id}"),
+            Channel::User => f.write_str("user"),
         }
     }
 }
@@ -28,7 +31,7 @@ pub struct InvalidChannel;
 
 impl fmt::Display for InvalidChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected a channel of the form project:<uuid>")
+        f.write_str("expected a channel of the form project:<uuid>, or user")
     }
 }
 
@@ -38,6 +41,9 @@ impl FromStr for Channel {
     type Err = InvalidChannel;
 
     fn from_str(text: &str) -> Result<Self, InvalidChannel> {
+        if text == "user" {
+            return Ok(Channel::User);
+        }
         let (kind, id) = text.split_once(':').ok_or(InvalidChannel)?;
         match kind {
             "project" => id.parse().map(Channel::Project).map_err(|_| InvalidChannel),
@@ -68,7 +74,7 @@ impl schemars::JsonSchema for Channel {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^project:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+            "pattern": "^(user|project:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$",
         })
     }
 }
@@ -79,13 +85,14 @@ mod tests {
 
     #[test]
     fn a_channel_survives_a_round_trip() {
-        let channel = Channel::Project(ProjectId::random());
-        assert_eq!(channel.to_string().parse(), Ok(channel));
+        for channel in [Channel::Project(ProjectId::random()), Channel::User] {
+            assert_eq!(channel.to_string().parse(), Ok(channel));
+        }
     }
 
     #[test]
     fn other_forms_are_refused() {
-        for text in ["", "project", "project:", "project:project-1", "room:1", "project:{}"] {
+        for text in ["", "project", "project:", "project:project-1", "room:1", "project:{}", "user:1"] {
             assert_eq!(text.parse::<Channel>(), Err(InvalidChannel), "{text}");
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::id::{DependencyId, ExecutionId, Fence, NodeId, OrgId, ProjectId, UserId};
+use crate::id::{DependencyId, ExecutionId, Fence, NodeId, NotificationId, OrgId, ProjectId, UserId};
 
 /// A place on the canvas, in canvas units; both numbers are finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -171,6 +171,45 @@ pub struct Execution {
     /// The model, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
+}
+
+/// Something that a person reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    /// Its id.
+    pub id: NotificationId,
+    /// Who reads it.
+    pub user_id: UserId,
+    /// The organization that it is about.
+    pub org_id: OrgId,
+    /// `execution_complete`, `execution_failed`, `human_input_needed`, `mention`, `node_assigned` or `lock_released`;
+    /// an open list.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// At most 255 characters.
+    pub title: String,
+    /// More about it: a question, an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// What kind of thing it is about: `node`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<String>,
+    /// Which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<uuid::Uuid>,
+    /// The project of what it is about, while that exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<ProjectId>,
+    /// The node that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
+    /// When it was first read; RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<String>,
+    /// RFC 3339, UTC.
+    pub created_at: String,
 }
 
 /// Who did it; `null` in its place means a foreign SQL writer.

@@ -1,12 +1,12 @@
-//! Events: committed facts of a project's log, in seq order.
+//! Events: committed facts of a project's log, or of a user's, in seq order.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::channel::Channel;
 use crate::client::{Move, NodeChanges};
-use crate::entity::{Actor, Dependency, Node};
-use crate::id::{DependencyId, ExecutionId, Fence, NodeId, RequestId, Seq, UserId};
+use crate::entity::{Actor, Dependency, Node, Notification};
+use crate::id::{DependencyId, ExecutionId, Fence, NodeId, NotificationId, RequestId, Seq, UserId};
 
 /// An event as it is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct EventFrame {
     /// The last event of its transaction; clients apply the frames up to here together.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tx_end: bool,
-    /// The subscription; absent in the REST feed.
+    /// The subscription; absent in the REST feed and on the channel `user`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
 }
@@ -196,6 +196,20 @@ pub enum Event {
     },
     /// The project is gone; the last event of its log.
     ProjectDeleted {},
+    /// The user has something new to read; on the channel `user`.
+    Notification {
+        /// The notification.
+        notification: Box<Notification>,
+        /// How many of the user's notifications are unread now.
+        unread_count: i64,
+    },
+    /// The user has read something, in this session or another; on the channel `user`.
+    NotificationsRead {
+        /// Which of the notifications, at most 500; more of them make several events.
+        ids: Vec<NotificationId>,
+        /// How many of the user's notifications are unread now.
+        unread_count: i64,
+    },
 }
 
 /// Why a lock ended.

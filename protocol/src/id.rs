@@ -76,6 +76,10 @@ uuid_id!(
     ExecutionId
 );
 uuid_id!(
+    /// A notification: something that a person reads.
+    NotificationId
+);
+uuid_id!(
     /// A person or an agent with a row in `users`.
     UserId
 );

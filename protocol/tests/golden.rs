@@ -88,6 +88,8 @@ kinds!(EVENT_KINDS, event_kind, Event,
     Event::MemberRemoved { .. } => "member_removed",
     Event::ProjectUpdated { .. } => "project_updated",
     Event::ProjectDeleted {} => "project_deleted",
+    Event::Notification { .. } => "notification",
+    Event::NotificationsRead { .. } => "notifications_read",
 );
 
 kinds!(OUTCOMES, outcome, Outcome,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use glassbox_protocol::{ClientId, ProjectId, Seq, UserId};
+use glassbox_protocol::{Channel, ClientId, ProjectId, Seq, UserId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
@@ -87,7 +87,8 @@ impl Event {
             "project_deleted" => Kind::ProjectDeleted,
             _ => Kind::Other,
         };
-        let open = open_event(public, project, seq, at, is_last).context("a line of the log is not an object")?;
+        let channel = Channel::Project(project);
+        let open = open_event(public, channel, seq, at, is_last).context("a line of the log is not an object")?;
         let private = match private {
             None => None,
             Some(text) => {
@@ -101,7 +102,7 @@ impl Event {
                     let holder = part.fence.and_then(|fence| {
                         let stored = public.strip_suffix("}}")?;
                         let with_fence = format!(r#"{stored}, "fence": {fence}}}}}"#);
-                        let mut holder = open_event(&with_fence, project, seq, at, is_last)?;
+                        let mut holder = open_event(&with_fence, channel, seq, at, is_last)?;
                         if let Some(request) = part.request {
                             let _ = write!(holder, r#","requestId":"{request}""#);
                         }

@@ -1,14 +1,15 @@
 //! The log reader: one task that reads the log for all rooms of the instance.
 //!
 //! It is woken by a commit of this instance, by a signal from another writer, and by a poll; all three only mean
-//! "look". What it hands to a room is checked: each row begins where the last one ended. Streams are projects, and the
-//! organizations of open projects, whose events only say that rights may have changed.
+//! "look". What it hands to a room is checked: each row begins where the last one ended. Streams are projects, the
+//! organizations of open projects, whose events only say that rights may have changed, and the users of open sessions,
+//! whose events go to their inboxes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq};
+use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,12 +17,17 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::Message;
+use super::inbox::{Inboxes, TrackUser};
 use crate::config::POLL_INTERVAL;
 use crate::store::events::{self, LogRow};
 use crate::store::{Commits, Database, Failure};
 
 /// How long to wait before looking again at a room whose mailbox was full.
 const BUSY_ROOM_DELAY: Duration = Duration::from_millis(5);
+
+/// How often the streams of users are looked at, whatever the signals said. There may be tens of thousands, and what they
+/// carry is not what people wait for together.
+const USER_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Asks the reader to follow a project from its present head on.
 pub struct Track {
@@ -44,11 +50,20 @@ struct Project {
 }
 
 /// Reads the log for all rooms until told to stop.
-pub async fn run(database: Database, mut tracks: mpsc::Receiver<Track>, stop: CancellationToken) {
-    let mut reader = Reader { database, projects: HashMap::new(), orgs: HashMap::new(), epoch: None };
+pub async fn run(
+    database: Database,
+    mut tracks: mpsc::Receiver<Track>,
+    inboxes: Arc<Inboxes>,
+    mut user_tracks: mpsc::Receiver<TrackUser>,
+    stop: CancellationToken,
+) {
+    let (projects, orgs, users) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut reader = Reader { database, projects, orgs, users, inboxes, epoch: None };
     let commits = Arc::clone(reader.database.commits());
     let mut poll = interval(POLL_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut user_poll = interval(USER_POLL_INTERVAL);
+    user_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_away = false;
     loop {
         let look = tokio::select! {
@@ -64,11 +79,22 @@ pub async fn run(database: Database, mut tracks: mpsc::Receiver<Track>, stop: Ca
                 let now = Instant::now();
                 reader.look_at(heads, now).await
             }
-            () = commits.asked_for_everything() => reader.poll().await,
+            Some(track) = user_tracks.recv() => {
+                let mut new = vec![track];
+                while let Ok(more) = user_tracks.try_recv() {
+                    new.push(more);
+                }
+                reader.follow_users(new).await
+            }
+            () = commits.asked_for_everything() => match reader.poll().await {
+                Ok(()) => reader.poll_users().await,
+                Err(error) => Err(error),
+            },
             _ = poll.tick() => {
                 crate::metrics::poll();
                 reader.poll().await
             }
+            _ = user_poll.tick() => reader.poll_users().await,
         };
         match look {
             Ok(()) if is_away => {
@@ -91,6 +117,8 @@ struct Reader {
     database: Database,
     projects: HashMap<ProjectId, Project>,
     orgs: HashMap<OrgId, Seq>,
+    users: HashMap<UserId, Seq>,
+    inboxes: Arc<Inboxes>,
     epoch: Option<Epoch>,
 }
 
@@ -121,17 +149,57 @@ impl Reader {
         let projects = &self.projects;
         self.orgs.retain(|org, _| projects.values().any(|p| p.org == *org));
         events::drain_pending(&self.database).await?;
-        if self.projects.is_empty() {
-            return Ok(());
-        }
-        let epoch = events::epoch(&self.database).await?;
-        if self.epoch != Some(epoch) {
-            warn!(%epoch, "the logs have a new life, every client starts over");
-            self.restart_all(epoch).await?;
-            self.epoch = Some(epoch);
+        if self.projects.is_empty() || self.has_new_life().await? {
             return Ok(());
         }
         let heads = self.heads().await?;
+        self.look_at(heads, Instant::now()).await
+    }
+
+    /// Whether the logs have a new life since the last look; then everything starts over.
+    async fn has_new_life(&mut self) -> sqlx::Result<bool> {
+        let epoch = events::epoch(&self.database).await?;
+        if *self.epoch.get_or_insert(epoch) == epoch {
+            return Ok(false);
+        }
+        warn!(%epoch, "the logs have a new life, every client starts over");
+        self.restart_all(epoch).await?;
+        self.epoch = Some(epoch);
+        Ok(true)
+    }
+
+    /// Follows users' streams from their present heads on.
+    async fn follow_users(&mut self, tracks: Vec<TrackUser>) -> sqlx::Result<()> {
+        self.find_heads(tracks.iter().map(|t| t.user).collect()).await?;
+        for track in tracks {
+            // Whoever has gone away meanwhile needs no answer.
+            let _ = track.reply.send(());
+        }
+        Ok(())
+    }
+
+    /// Takes up the streams of those users that are not followed yet.
+    async fn find_heads(&mut self, users: HashSet<UserId>) -> sqlx::Result<()> {
+        let new: Vec<Uuid> = users.into_iter().filter(|user| !self.users.contains_key(user)).map(|u| u.0).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let heads = events::heads(&self.database, &new).await?;
+        self.users.extend(new.into_iter().map(|user| (UserId(user), heads.get(&user).copied().unwrap_or_default())));
+        Ok(())
+    }
+
+    /// Looks at all users' streams, whatever the signals said.
+    async fn poll_users(&mut self) -> sqlx::Result<()> {
+        let inboxes = Arc::clone(&self.inboxes);
+        self.users.retain(|user, _| inboxes.has(*user));
+        // Somebody came while the database was away.
+        self.find_heads(inboxes.users().into_iter().collect()).await?;
+        if self.users.is_empty() || self.has_new_life().await? {
+            return Ok(());
+        }
+        let positions: Vec<(Uuid, Seq)> = self.users.iter().map(|(user, position)| (user.0, *position)).collect();
+        let heads = events::moved(&self.database, &positions).await?;
         self.look_at(heads, Instant::now()).await
     }
 
@@ -152,6 +220,11 @@ impl Reader {
             .chain(self.orgs.iter().map(|(org, position)| (org.0, *position)))
             .filter(|(stream, position)| is_behind(*position, *stream))
             .collect();
+        // There are many users and few heads.
+        behind.extend(heads.iter().filter_map(|(stream, head)| {
+            let position = *self.users.get(&UserId(*stream))?;
+            (*head > position).then_some((*stream, position))
+        }));
         while !behind.is_empty() {
             // One look at a project and its organization: whoever sees an event sees the removals before it.
             let orgs: HashSet<OrgId> =
@@ -190,6 +263,12 @@ impl Reader {
                 project.owes_rights = true;
             }
             self.pay_rights();
+            return Ok(Some(last));
+        }
+        if let Some(position) = self.users.get_mut(&UserId(stream)) {
+            // Where a stretch is missing the stream goes on behind it: its state is in a table and a request away.
+            self.inboxes.deliver(UserId(stream), &rows);
+            *position = last;
             return Ok(Some(last));
         }
         let Some(project) = self.projects.get_mut(&ProjectId(stream)) else { return Ok(None) };
@@ -237,6 +316,12 @@ impl Reader {
         let heads = self.heads().await?;
         for (org, position) in &mut self.orgs {
             *position = heads.get(&org.0).copied().unwrap_or_default();
+        }
+        // Nobody starts over with a user's stream: it goes on from its new head.
+        let users: Vec<Uuid> = self.users.keys().map(|user| user.0).collect();
+        let user_heads = events::heads(&self.database, &users).await?;
+        for (user, position) in &mut self.users {
+            *position = user_heads.get(&user.0).copied().unwrap_or_default();
         }
         for (id, project) in &mut self.projects {
             project.position = heads.get(&id.0).copied().unwrap_or_default();

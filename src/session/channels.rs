@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use glassbox_protocol::client::Subscribe;
 use glassbox_protocol::server::{CloseCode, UnsubscribedReason};
-use glassbox_protocol::{Channel, ClientId, Error, OrgId, ProjectId, RequestId, UserId};
+use glassbox_protocol::{Channel, ClientId, Error, ErrorCode, OrgId, ProjectId, RequestId, UserId};
 use tracing::debug;
 
 use super::conversation::{Open, Session};
@@ -17,7 +17,9 @@ use crate::store::{Tenant, locks};
 
 impl Session {
     pub(super) async fn subscribe(&mut self, subscribe: Subscribe, request: Option<RequestId>) -> Result<(), Error> {
-        let Channel::Project(project) = subscribe.channel;
+        let Channel::Project(project) = subscribe.channel else {
+            return Err(Error::new(ErrorCode::InvalidChannel, "the channel user needs no subscription"));
+        };
         if self.open.contains_key(&project) {
             self.unsubscribe(project).await;
         }

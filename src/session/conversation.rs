@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::decode;
-use super::hello::{Farewell, server_time, welcome};
+use super::hello::{Farewell, server_time};
 use super::peer::Peer;
 use super::socket::{self, Inbound, Reader};
 use crate::app::App;
@@ -91,7 +91,6 @@ impl Session {
 
     /// Runs to the end of the session; the close frame is the caller's.
     pub(super) async fn run(mut self, reader: Reader, write: &mut OwnedWriteHalf) -> Farewell {
-        self.send(welcome(&self.app, &self.peer), None);
         let peer = Arc::clone(&self.peer);
         let mut departure = Departure::Clean;
         let ended = tokio::select! {
@@ -234,8 +233,10 @@ impl Session {
                 }
             }
             ClientMessage::Unsubscribe(unsubscribe) => {
-                let Channel::Project(project) = unsubscribe.channel;
-                self.unsubscribe(project).await;
+                // The channel of the user stays.
+                if let Channel::Project(project) = unsubscribe.channel {
+                    self.unsubscribe(project).await;
+                }
                 let channel = unsubscribe.channel;
                 self.send(ServerMessage::Unsubscribed(Unsubscribed { channel, reason: None }), request_id);
             }
@@ -246,7 +247,7 @@ impl Session {
     }
 
     fn presence(&mut self, presence: Presence) {
-        let Channel::Project(project) = presence.channel;
+        let Channel::Project(project) = presence.channel else { return };
         // Latest-value traffic is never answered; what exceeds the rate or cannot be shown is let go.
         if self.presences.check().is_err() || validate::presence(&presence.state).is_err() {
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use glassbox_protocol::{Epoch, ProjectId, Seq};
+use glassbox_protocol::{Channel, Epoch, ProjectId, Seq};
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
@@ -39,10 +39,10 @@ pub fn split_line(line: &str) -> (&str, Option<&str>) {
 }
 
 /// The public object of a line with what only its row knows, left open for more fields; `None` if it is no object.
-pub fn open_event(public: &str, project: ProjectId, seq: Seq, at: &str, is_last: bool) -> Option<String> {
+pub fn open_event(public: &str, channel: Channel, seq: Seq, at: &str, is_last: bool) -> Option<String> {
     let fields = public.strip_suffix('}')?;
     let tx_end = if is_last { r#","txEnd":true"# } else { "" };
-    Some(format!(r#"{fields},"channel":"project:{project}","seq":{seq},"at":"{at}"{tx_end}"#))
+    Some(format!(r#"{fields},"channel":"{channel}","seq":{seq},"at":"{at}"{tx_end}"#))
 }
 
 /// Most rows of one stream that are read at once; the caller comes back for more.
@@ -104,6 +104,27 @@ pub async fn heads(db: &Database, streams: &[Uuid]) -> sqlx::Result<HashMap<Uuid
     Ok(rows.into_iter().map(|(stream, seq)| (stream, Seq(seq))).collect())
 }
 
+/// Which of these streams have gone on, and how far; the others are left out. One question about many streams that are
+/// mostly silent.
+///
+/// # Errors
+/// The database is away.
+pub async fn moved(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<HashMap<Uuid, Seq>> {
+    let rows: Vec<(Uuid, i64)> = in_time(
+        sqlx::query_as(
+            "select h.stream_id, h.seq
+        from unnest($1::uuid[], $2::bigint[]) p (stream_id, seq)
+        join realtime.heads h on h.stream_id = p.stream_id
+        where h.seq > p.seq",
+        )
+        .bind(positions.iter().map(|(stream, _)| *stream).collect::<Vec<_>>())
+        .bind(positions.iter().map(|(_, seq)| seq.0).collect::<Vec<_>>())
+        .fetch_all(db.reader()),
+    )
+    .await?;
+    Ok(rows.into_iter().map(|(stream, seq)| (stream, Seq(seq))).collect())
+}
+
 /// Names the present life of all logs.
 ///
 /// # Errors
@@ -131,7 +152,9 @@ pub async fn maintain(db: &Database) -> sqlx::Result<()> {
         .fetch_one(&mut *tx)
         .await?;
     if is_ours {
-        sqlx::query("select realtime.rotate(), realtime.sweep(), realtime.sweep_request_answers()")
+        sqlx::query(
+            "select realtime.rotate(), realtime.sweep(), realtime.sweep_notifications(), realtime.sweep_request_answers()",
+        )
             .execute(&mut *tx)
             .await?;
     }

@@ -1,6 +1,6 @@
 //! The log as a request reads it: with the right to see the project, and without what only authors may see.
 
-use glassbox_protocol::{Epoch, ProjectId, Seq};
+use glassbox_protocol::{Channel, Epoch, ProjectId, Seq};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 
@@ -99,7 +99,7 @@ pub async fn after(
 /// Makes an event of one line of the log, without what is its author's alone.
 fn event(line: &str, project: ProjectId, seq: i64, at: &str, is_last: bool) -> sqlx::Result<Box<RawValue>> {
     let (public, _) = split_line(line);
-    let open = open_event(public, project, Seq(seq), at, is_last)
+    let open = open_event(public, Channel::Project(project), Seq(seq), at, is_last)
         .ok_or_else(|| sqlx::Error::Decode(format!("event {seq} of {project} is no object").into()))?;
     RawValue::from_string(open + "}").map_err(|e| sqlx::Error::Decode(e.into()))
 }
@@ -107,7 +107,7 @@ fn event(line: &str, project: ProjectId, seq: i64, at: &str, is_last: bool) -> s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use glassbox_protocol::{Channel, EventFrame};
+    use glassbox_protocol::EventFrame;
 
     #[test]
     fn an_event_has_the_frame_s_shape_and_nothing_private() {

@@ -16,7 +16,7 @@ use glassbox_protocol::client::{
 use glassbox_protocol::server::{Ack, ServerFrame, Welcome};
 use glassbox_protocol::{
     Channel, ClientId, ClientMessage, Command, Error, EventFrame, PROTOCOL_VERSION, ProjectId, RequestId, SUBPROTOCOL,
-    ServerMessage,
+    Seq, ServerMessage,
 };
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -77,6 +77,8 @@ struct State {
     forgotten: usize,
     answers: HashMap<RequestId, Vec<Answer>>,
     mirrors: BTreeMap<ProjectId, Followed>,
+    /// The newest event on the user's channel.
+    own_seq: Option<Seq>,
     closed: Option<Lost>,
     violation: Option<String>,
 }
@@ -485,6 +487,9 @@ impl State {
     fn understand(&mut self, value: &Value) -> Result<(), String> {
         if value.get("seq").is_some() && value.get("at").is_some() {
             let frame = EventFrame::deserialize_from(value)?;
+            if frame.channel == Channel::User {
+                return self.own(&frame);
+            }
             let Some(followed) = self.mirrors.get_mut(&project_of(frame.channel)) else {
                 return Err("an event of a channel that was not asked for".to_owned());
             };
@@ -544,6 +549,15 @@ impl State {
             | ServerMessage::TokenExpiring(_) => {}
         }
         Ok(())
+    }
+
+    /// The user's own stream only grows. It has gaps: some of its events are for the server alone.
+    fn own(&mut self, frame: &EventFrame) -> Result<(), String> {
+        let last = self.own_seq.replace(frame.seq);
+        match last {
+            Some(last) if frame.seq <= last => Err(format!("the user's stream goes from {last} to {}", frame.seq)),
+            _ => Ok(()),
+        }
     }
 
     fn followed(&mut self, channel: Channel) -> Result<&mut Followed, String> {

@@ -90,6 +90,9 @@ impl State {
             | Event::MemberRemoved { .. }
             | Event::ProjectUpdated { .. } => {}
             Event::ProjectDeleted {} => *self = Self::default(),
+            Event::Notification { .. } | Event::NotificationsRead { .. } => {
+                return Err("a user's event in a project's log".to_owned());
+            }
         }
         Ok(())
     }
@@ -497,6 +500,7 @@ pub fn event_hash(event: &Event, by: Option<&Actor>) -> u64 {
 pub fn project_of(channel: Channel) -> ProjectId {
     match channel {
         Channel::Project(project) => project,
+        Channel::User => panic!("no project's frame is on the user's channel"),
     }
 }
 
