@@ -151,6 +151,7 @@ mod tests {
     use glassbox_protocol::{ClientId, EventFrame, Seq, SessionId};
 
     use super::*;
+    use crate::store::Via;
 
     #[tokio::test]
     async fn every_session_of_the_user_gets_the_frame_and_nobody_hears_of_a_sign_out() {
@@ -164,7 +165,8 @@ mod tests {
         let mut peers = Vec::new();
         for id in [ann, ann, bob] {
             let user = User { id, name: None, email: None };
-            let peer = Arc::new(Peer::new(SessionId::random(), ClientId::random(), user, 100_000));
+            let via = Arc::new(Via { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None });
+            let peer = Arc::new(Peer::new(SessionId::random(), ClientId::random(), user, via, 100_000));
             inboxes.enter(&peer).await;
             peers.push(peer);
         }
