@@ -12,10 +12,12 @@ use glassbox_protocol::client::{DependencyRemove, NodeRef};
 use glassbox_protocol::entity::AuthorType;
 use glassbox_protocol::server::Outcome;
 use glassbox_protocol::{ClientId, Command, Error, ErrorCode, NodeId, OrgId, ProjectId, RequestId, UserId};
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::rights::{ProjectRight, ProjectRole};
+use crate::store::view::{self, Viewer};
 use crate::store::{Origin, Tx, Via, nodes};
 
 mod create;
@@ -23,6 +25,9 @@ mod delete;
 mod dependency;
 mod lock;
 mod moves;
+mod parts;
+mod people;
+mod rollback;
 mod update;
 pub mod validate;
 
@@ -153,23 +158,38 @@ pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<
     Ok(applied)
 }
 
-/// Puts whole nodes into the answers of those who asked for them.
+/// Puts whole nodes, inputs and outputs into the answers of those who asked for them.
 async fn tell_entities(tx: &mut Tx, jobs: &[Job<'_>], applied: &mut [Applied]) -> sqlx::Result<()> {
     for (job, answer) in jobs.iter().zip(applied).filter(|(job, _)| job.answer == AnswerWith::Entity) {
         let Ok(done) = answer else { continue };
+        let made =
+            |key: &str| done.result.as_ref().and_then(|r| r[key].as_str()).and_then(|id| id.parse::<Uuid>().ok());
         let node = match job.command {
-            Command::NodeCreate(_) => {
-                done.result.as_ref().and_then(|r| serde_json::from_value(r["nodeId"].clone()).ok())
-            }
+            Command::NodeCreate(_) => made("nodeId").map(NodeId),
             Command::NodeUpdate(update) => Some(update.node_id),
             Command::NodeRestore(node) => Some(node.node_id),
+            Command::NodeRollback(rollback) => Some(rollback.node_id),
             _ => None,
         };
         if let Some(node) = node {
-            done.result = nodes::json(tx, node).await?;
+            done.result = json_of(view::node(tx, node, Viewer::User(job.user)).await?)?;
+            continue;
+        }
+        match (job.command, made("inputId"), made("outputId")) {
+            (Command::NodeInputAdd(add), Some(input), _) => {
+                done.result = json_of(view::input(tx, add.node_id, input, job.user).await?)?;
+            }
+            (Command::NodeOutputAdd(add), _, Some(output)) => {
+                done.result = json_of(view::output(tx, add.node_id, output, job.user).await?)?;
+            }
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn json_of(entity: Option<impl Serialize>) -> sqlx::Result<Option<Value>> {
+    entity.map(serde_json::to_value).transpose().map_err(|e| sqlx::Error::Decode(e.into()))
 }
 
 /// Applies moves and updates of nodes that all differ: one statement for the moves, one for the updates.
@@ -187,7 +207,13 @@ async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<App
         Command::NodeCreate(create) => create::apply(tx, place, job, create).await,
         Command::NodeDelete(NodeRef { node_id, fence }) => delete::apply(tx, place, job, *node_id, *fence).await,
         Command::NodeRestore(NodeRef { node_id, .. }) => delete::restore(tx, place, job, *node_id).await,
-        Command::DependencyAdd(edge) => dependency::add(tx, place, edge).await,
+        Command::NodeRollback(rollback) => rollback::apply(tx, place, job, rollback).await,
+        Command::NodeInputAdd(add) => parts::add_input(tx, place, job, add).await,
+        Command::NodeInputRemove(remove) => parts::remove_input(tx, place, job, remove).await,
+        Command::NodeOutputAdd(add) => parts::add_output(tx, place, job, add).await,
+        Command::NodeOutputRemove(remove) => parts::remove_output(tx, place, job, remove).await,
+        Command::DependencyAdd(edge) => dependency::add(tx, place, job, edge).await,
+        Command::DependencyUpdate(edge) => dependency::update(tx, place, edge).await,
         Command::DependencyRemove(edge) => dependency::remove(tx, place, edge).await,
         Command::LockAcquire(acquire) => lock::acquire(tx, place, job, acquire).await,
         Command::LockRenew(renew) => lock::renew(tx, place, job, renew).await,
@@ -243,7 +269,12 @@ pub fn nodes_of(command: &Command) -> Vec<NodeId> {
         Command::DependencyAdd(edge) | Command::DependencyRemove(DependencyRemove::ByEnds(edge)) => {
             vec![edge.target_node_id, edge.source_node_id]
         }
-        Command::DependencyRemove(DependencyRemove::ById { .. }) => Vec::new(),
+        Command::NodeRollback(rollback) => vec![rollback.node_id],
+        Command::NodeInputAdd(add) => vec![add.node_id],
+        Command::NodeInputRemove(remove) => vec![remove.node_id],
+        Command::NodeOutputAdd(add) => vec![add.node_id],
+        Command::NodeOutputRemove(remove) => vec![remove.node_id],
+        Command::DependencyUpdate(_) | Command::DependencyRemove(DependencyRemove::ById { .. }) => Vec::new(),
         Command::LockAcquire(lock) => vec![lock.node_id],
         Command::LockRenew(lock) => vec![lock.node_id],
         Command::LockRelease(lock) => vec![lock.node_id],

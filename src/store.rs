@@ -29,12 +29,16 @@ pub mod migrate;
 pub mod nodes;
 pub mod orgs;
 mod origin;
+pub mod parts;
 pub mod projects;
+pub mod readable;
 pub mod request_answers;
 pub mod snapshot;
 pub mod tickets;
 pub mod tree;
 pub mod users;
+pub mod versions;
+pub mod view;
 
 pub use commits::Commits;
 pub use origin::{Origin, Via};
@@ -178,7 +182,7 @@ impl Database {
         .bind(tenant.sign_in.as_deref().unwrap_or_default())
         .execute(&mut *inner)
         .await?;
-        Ok(Tx { inner, commits: Arc::clone(&self.commits) })
+        Ok(Tx { inner, commits: Arc::clone(&self.commits), statements: 0 })
     }
 
     /// A connection of the log reader, which sees every project's log and no tenant table.
@@ -251,11 +255,19 @@ pub(crate) async fn in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) ->
 pub struct Tx {
     inner: Transaction<'static, Postgres>,
     commits: Arc<Commits>,
+    statements: u32,
 }
 
 impl Tx {
+    /// The connection, for one statement.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        self.statements += 1;
         &mut self.inner
+    }
+
+    /// How many statements have run in it; what reads many things must not need one for each.
+    pub fn statements(&self) -> u32 {
+        self.statements
     }
 
     /// Says who stands behind the statements that follow: one origin for all rows, and others for single rows.

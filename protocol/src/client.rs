@@ -3,9 +3,16 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+pub use parts::{
+    DependencyAdd, DependencyRemove, DependencyUpdate, NodeInputAdd, NodeInputRemove, NodeOutputAdd, NodeOutputRemove,
+    NodeRollback,
+};
+
 use crate::channel::Channel;
 use crate::entity::{AuthorType, Position};
-use crate::id::{ClientId, DependencyId, Epoch, Fence, NodeId, ProjectId, RequestId, Seq, UserId};
+use crate::id::{ClientId, Epoch, Fence, NodeId, ProjectId, RequestId, Seq, UserId};
+
+mod parts;
 
 /// A frame from a client. `requestId` stands beside `type` and `payload`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,8 +62,20 @@ pub enum Command {
     NodeDelete(NodeRef),
     /// Brings a deleted node back, with what the same delete took.
     NodeRestore(NodeRef),
+    /// Makes a new version of what a node was.
+    NodeRollback(NodeRollback),
+    /// Says what a node needs.
+    NodeInputAdd(NodeInputAdd),
+    /// Takes back what a node needs.
+    NodeInputRemove(NodeInputRemove),
+    /// Says what a node made.
+    NodeOutputAdd(NodeOutputAdd),
+    /// Takes back what a node made.
+    NodeOutputRemove(NodeOutputRemove),
     /// Adds an edge.
     DependencyAdd(DependencyAdd),
+    /// Changes which output and input an edge means.
+    DependencyUpdate(DependencyUpdate),
     /// Removes an edge.
     DependencyRemove(DependencyRemove),
     /// Takes a node's lock.
@@ -298,37 +317,6 @@ pub struct NodeRef {
     /// Proves the node's lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<Fence>,
-}
-
-/// Adds an edge; an equal one is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct DependencyAdd {
-    /// The node that provides.
-    pub source_node_id: NodeId,
-    /// The node that consumes.
-    pub target_node_id: NodeId,
-    /// The output that is meant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_output_id: Option<uuid::Uuid>,
-    /// The input that is fed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_input_id: Option<uuid::Uuid>,
-}
-
-/// Removes an edge, named by its id or by its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged, rename_all_fields = "camelCase")]
-pub enum DependencyRemove {
-    /// By id.
-    ById {
-        /// The edge.
-        dependency_id: DependencyId,
-    },
-    /// By its ends.
-    ByEnds(DependencyAdd),
 }
 
 /// Takes a node's lock.

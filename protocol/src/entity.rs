@@ -27,6 +27,36 @@ pub enum AuthorType {
     Agent,
 }
 
+/// What an input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum InputType {
+    /// A file; needs `fileId`.
+    File,
+    /// Another node; needs `sourceNodeId`.
+    NodeReference,
+    /// An address; needs `externalUrl`.
+    ExternalLink,
+    /// A text; needs `textContent`.
+    Text,
+}
+
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OutputType {
+    /// A file; needs `fileId`.
+    File,
+    /// Data; needs `structuredData`.
+    StructuredData,
+    /// A text; needs `textContent`.
+    Text,
+    /// An address; needs `externalUrl`.
+    ExternalLink,
+}
+
 /// A unit of work on the canvas. Absent fields are empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

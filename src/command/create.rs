@@ -6,7 +6,7 @@ use glassbox_protocol::{Error, NodeId};
 use serde_json::json;
 
 use super::validate::clamp;
-use super::{Applied, Done, Job, Place, author_type};
+use super::{Applied, Done, Job, Place, author_type, people};
 use crate::store::Tx;
 use crate::store::nodes::{self, Content, NewNode};
 
@@ -19,13 +19,18 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, job: &Job<'_>, create: &Nod
     }
     let kind = create.author_type.unwrap_or_default();
     let supervisor = match create.supervisor_user_id {
-        Some(user) if !nodes::is_org_member(tx, place.org, user).await? => {
-            return Ok(Err(Error::validation("supervisorUserId", "must be a member of the organization")));
-        }
-        Some(user) => Some(user),
+        Some(user) => match people::supervisor(tx, place, "supervisorUserId", user).await? {
+            Some(error) => return Ok(Err(error)),
+            None => Some(user),
+        },
         // Somebody answers for an agent's work.
         None => (kind == glassbox_protocol::entity::AuthorType::Agent).then_some(job.user),
     };
+    if let Some(metadata) = &create.metadata
+        && let Some(error) = people::assignees(tx, place, "metadata", metadata, None).await?
+    {
+        return Ok(Err(error));
+    }
     let status = match &create.status {
         Some(status) => {
             if let Some(states) = nodes::enforced_states(tx, place.project).await?

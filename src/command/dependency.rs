@@ -1,20 +1,28 @@
-//! `dependency_add` and `dependency_remove`.
+//! `dependency_add`, `dependency_update` and `dependency_remove`. Locks do not stop them.
 
 use std::collections::{HashMap, VecDeque};
 
-use glassbox_protocol::client::{DependencyAdd, DependencyRemove};
+use glassbox_protocol::client::{DependencyAdd, DependencyRemove, DependencyUpdate};
 use glassbox_protocol::{Error, ErrorCode, NodeId};
 use serde_json::json;
 
-use super::{Applied, Done, Place, gone, not_found};
-use crate::store::{Tx, dependencies, nodes};
+use super::{AnswerWith, Applied, Done, Job, Place, gone, not_found};
+use crate::store::{Tx, dependencies, nodes, parts};
 
 /// Adds an edge. A ring is allowed, with a warning that names its nodes.
-pub(super) async fn add(tx: &mut Tx, place: Place, edge: &DependencyAdd) -> sqlx::Result<Applied> {
-    let ends = [edge.source_node_id, edge.target_node_id];
+pub(super) async fn add(tx: &mut Tx, place: Place, job: &Job<'_>, edge: &DependencyAdd) -> sqlx::Result<Applied> {
+    let ends = [edge.target_node_id, edge.source_node_id];
     let rows = nodes::lock(tx, place.project, &ends).await?;
     for end in ends {
         match rows.get(&end) {
+            // In REST the target is what the request is about, and the source a reference.
+            found
+                if job.answer == AnswerWith::Entity
+                    && end == edge.source_node_id
+                    && found.is_none_or(|row| row.deleted_at.is_some()) =>
+            {
+                return Ok(Err(Error::validation("sourceNodeId", "must be a node of this project")));
+            }
             None => return Ok(Err(not_found().with_details(json!({ "nodeId": end })))),
             Some(row) if row.deleted_at.is_some() => return Ok(Err(gone(end))),
             Some(_) => {}
@@ -23,14 +31,63 @@ pub(super) async fn add(tx: &mut Tx, place: Place, edge: &DependencyAdd) -> sqlx
     if let Some((_, dependency)) = dependencies::find(tx, edge).await? {
         return Ok(Ok(Done::unchanged().with_result(json!({ "dependency": dependency }))));
     }
+    if let Some(error) = foreign_part(tx, edge).await? {
+        return Ok(Err(error));
+    }
     let reachable = dependencies::reachable_from(tx, edge.target_node_id).await?;
     let Some(dependency) = dependencies::insert(tx, edge).await? else {
         // An equal edge came in from elsewhere since we looked.
-        return Ok(Ok(Done::unchanged()));
+        let found = dependencies::find(tx, edge).await?.map(|(_, dependency)| dependency);
+        return Ok(Ok(Done::unchanged().with_result(json!({ "dependency": found }))));
     };
     let mut done = Done::applied().with_result(json!({ "dependency": dependency }));
     done.details = ring(edge.source_node_id, edge.target_node_id, &reachable).map(|path| json!({ "cycle": path }));
     Ok(Ok(done))
+}
+
+/// Changes which output and input an edge means.
+pub(super) async fn update(tx: &mut Tx, place: Place, update: &DependencyUpdate) -> sqlx::Result<Applied> {
+    let id = update.dependency_id;
+    let Some(now) = dependencies::lock(tx, place.project, id).await? else {
+        return Ok(Err(unknown()));
+    };
+    let then = DependencyAdd {
+        source_output_id: update.source_output_id.unwrap_or(now.source_output_id),
+        target_input_id: update.target_input_id.unwrap_or(now.target_input_id),
+        ..now
+    };
+    let outcome = if then == now { Done::unchanged() } else { Done::applied() };
+    if then != now {
+        if let Some(error) = foreign_part(tx, &then).await? {
+            return Ok(Err(error));
+        }
+        if dependencies::find(tx, &then).await?.is_some() {
+            let field = if update.source_output_id.is_some() { "sourceOutputId" } else { "targetInputId" };
+            return Ok(Err(Error::validation(field, "makes the dependency equal to another one")));
+        }
+        dependencies::update(tx, id, &then).await?;
+    }
+    let dependency = dependencies::json(tx, place.project, id).await?;
+    Ok(Ok(outcome.with_result(json!({ "dependency": dependency }))))
+}
+
+/// An edge may mean an output of its source and an input of its target, no others.
+async fn foreign_part(tx: &mut Tx, edge: &DependencyAdd) -> sqlx::Result<Option<Error>> {
+    if let Some(output) = edge.source_output_id
+        && !parts::has_output(tx, edge.source_node_id, output).await?
+    {
+        return Ok(Some(Error::validation("sourceOutputId", "must be an output of the source")));
+    }
+    if let Some(input) = edge.target_input_id
+        && !parts::has_input(tx, edge.target_node_id, input).await?
+    {
+        return Ok(Some(Error::validation("targetInputId", "must be an input of the target")));
+    }
+    Ok(None)
+}
+
+fn unknown() -> Error {
+    Error::new(ErrorCode::NotFound, "no such dependency in this project")
 }
 
 /// Removes an edge.
@@ -45,7 +102,7 @@ pub(super) async fn remove(tx: &mut Tx, place: Place, edge: &DependencyRemove) -
     };
     Ok(match is_removed {
         true => Ok(Done::applied()),
-        false => Err(Error::new(ErrorCode::NotFound, "no such dependency in this project")),
+        false => Err(unknown()),
     })
 }
 

@@ -1,13 +1,15 @@
 //! `node_move`: places of nodes. Locks do not stop a move; the newest one in the log wins. Moves are not audited, so
-//! their origins do not say where they came from.
+//! their origins do not say where they came from. Over a WebSocket a node that is missing or deleted refuses the
+//! command; over REST, whose callers do not follow the log, it is passed over and named in the answer.
 
+use glassbox_protocol::client::Move;
 use glassbox_protocol::server::Outcome;
-use glassbox_protocol::{Command, NodeId};
+use glassbox_protocol::{Command, Error, NodeId};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::validate::clamp;
-use super::{Applied, Done, Job, Place, gone, not_found};
+use super::{AnswerWith, Applied, Done, Job, Place, gone, not_found};
 use crate::store::{Origin, Tx, nodes};
 
 /// Applies moves of nodes that all differ, as one statement.
@@ -27,15 +29,19 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::
     let mut origins: Vec<(Uuid, Origin)> = Vec::new();
     for (n, job) in jobs.iter().enumerate() {
         let moves = moves_of(job);
-        let refusal = moves.iter().find_map(|m| match rows.get(&m.node_id) {
+        let refusal = |m: &Move| match rows.get(&m.node_id) {
             None => Some(not_found().with_details(json!({ "nodeId": m.node_id }))),
             Some(row) if row.deleted_at.is_some() => Some(gone(m.node_id)),
             Some(_) => None,
-        });
-        if let Some(error) = refusal {
-            applied.push(Err(error));
+        };
+        let skipped: Vec<(NodeId, Error)> = moves.iter().filter_map(|m| Some((m.node_id, refusal(m)?))).collect();
+        if job.answer == AnswerWith::News
+            && let Some((_, error)) = skipped.first()
+        {
+            applied.push(Err(error.clone()));
             continue;
         }
+        let moves: Vec<Move> = moves.into_iter().filter(|m| skipped.iter().all(|(id, _)| *id != m.node_id)).collect();
         let mut is_adjusted = false;
         let mut is_moved = false;
         let mut stored = Vec::with_capacity(moves.len());
@@ -49,10 +55,21 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::
                 origins.push((m.node_id.0, Origin { n: Some(n), via: None, ..job.origin() }));
             }
         }
-        applied.push(Ok(match (is_adjusted, is_moved) {
-            (true, _) => Done::new(Outcome::Adjusted).with_result(json!({ "moves": stored })),
-            (false, true) => Done::applied(),
-            (false, false) => Done::unchanged(),
+        let done = Done::new(match (is_adjusted, is_moved) {
+            (true, _) => Outcome::Adjusted,
+            (false, true) => Outcome::Applied,
+            (false, false) => Outcome::Unchanged,
+        });
+        applied.push(Ok(match job.answer {
+            AnswerWith::Entity => done.with_result(json!({
+                "data": stored,
+                "skipped": skipped
+                    .iter()
+                    .map(|(id, error)| json!({ "nodeId": id, "code": error.code }))
+                    .collect::<Vec<_>>(),
+            })),
+            AnswerWith::News if is_adjusted => done.with_result(json!({ "moves": stored })),
+            AnswerWith::News => done,
         }));
     }
     if !places.is_empty() {

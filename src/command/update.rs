@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::validate::clamp;
-use super::{Applied, Done, Job, Place, gone, lock, not_found};
-use crate::store::nodes::{self, Content, LockedRow, VersionRow, Write};
+use super::{Applied, Done, Job, Place, gone, lock, not_found, people};
+use crate::store::nodes::{self, Content, LockedRow, Write};
+use crate::store::versions::{self, VersionRow};
+use crate::store::view::{self, Viewer};
 use crate::store::{Origin, Tx, tree};
 
 /// Applies updates of nodes that all differ, as one statement.
@@ -103,10 +105,10 @@ async fn merge(
     if let Some(base) = update.base_version
         && base != row.version
     {
-        let versions = nodes::versions_from(tx, update.node_id, base).await?;
+        let versions = versions::from(tx, update.node_id, base).await?;
         let conflicts = conflicting_fields(changes, &row.content, base, &versions, job.user);
         if !conflicts.is_empty() {
-            let current = nodes::json(tx, update.node_id).await?;
+            let current = view::node(tx, update.node_id, Viewer::User(job.user)).await?;
             return Ok(Err(Error::new(
                 ErrorCode::VersionConflict,
                 format!("changed since version {base} by somebody else: {}", conflicts.join(", ")),
@@ -124,6 +126,7 @@ async fn merge(
     if let Some(status) = &changes.status {
         if let Some(states) = nodes::enforced_states(tx, place.project).await?
             && !states.contains(status)
+            && *status != content.status
         {
             return Ok(Err(Error::validation(
                 "changes.status",
@@ -133,6 +136,10 @@ async fn merge(
         content.status.clone_from(status);
     }
     if let Some(metadata) = &changes.metadata {
+        let before = Some(&row.content.metadata);
+        if let Some(error) = people::assignees(tx, place, "changes.metadata", metadata, before).await? {
+            return Ok(Err(error));
+        }
         content.metadata.clone_from(metadata);
     }
     let mut is_adjusted = false;
@@ -142,9 +149,10 @@ async fn merge(
     }
     if let Some(supervisor) = changes.supervisor_user_id {
         if let Some(user) = supervisor
-            && !nodes::is_org_member(tx, place.org, user).await?
+            && supervisor != content.supervisor
+            && let Some(error) = people::supervisor(tx, place, "changes.supervisorUserId", user).await?
         {
-            return Ok(Err(Error::validation("changes.supervisorUserId", "must be a member of the organization")));
+            return Ok(Err(error));
         }
         content.supervisor = supervisor;
     }

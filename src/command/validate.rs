@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::config::LOCK_TTL_RANGE_MS;
 
+mod parts;
+
 /// Longest title, characters.
 pub const TITLE_MAX: usize = 500;
 /// Longest status, characters.
@@ -36,6 +38,9 @@ pub fn command(command: &Command) -> Result<(), Error> {
             if update.base_version.is_some_and(|v| v < 1) {
                 return Err(Error::validation("baseVersion", "must be 1 or more"));
             }
+            if update.changes == NodeChanges::default() {
+                return Err(Error::validation("changes", "must name at least one field"));
+            }
             changes(&update.changes)
         }
         Command::NodeMove(moves) => node_move(moves),
@@ -46,7 +51,16 @@ pub fn command(command: &Command) -> Result<(), Error> {
             lock_ttl(*ttl_ms)
         }
         Command::LockBreak(LockBreak { reason: Some(reason), .. }) => text("reason", reason, 0, REASON_MAX),
-        Command::DependencyAdd(_)
+        Command::NodeRollback(rollback) if rollback.version < 1 => {
+            Err(Error::validation("version", "must be 1 or more"))
+        }
+        Command::NodeInputAdd(add) => parts::input(add),
+        Command::NodeOutputAdd(add) => parts::output(add),
+        Command::NodeRollback(_)
+        | Command::NodeInputRemove(_)
+        | Command::NodeOutputRemove(_)
+        | Command::DependencyAdd(_)
+        | Command::DependencyUpdate(_)
         | Command::DependencyRemove(_)
         | Command::NodeDelete(_)
         | Command::NodeRestore(_)
@@ -111,10 +125,11 @@ fn node_create(create: &NodeCreate) -> Result<(), Error> {
     create.metadata.as_ref().map_or(Ok(()), |m| metadata("metadata", m))
 }
 
-fn changes(changes: &NodeChanges) -> Result<(), Error> {
-    if *changes == NodeChanges::default() {
-        return Err(Error::validation("changes", "must name at least one field"));
-    }
+/// Checks new values of a node's fields, of which there may be none.
+///
+/// # Errors
+/// `VALIDATION` or `TOO_LARGE`.
+pub fn changes(changes: &NodeChanges) -> Result<(), Error> {
     if let Some(title) = &changes.title {
         text("changes.title", title, 1, TITLE_MAX)?;
     }

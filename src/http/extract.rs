@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::{ApiError, ApiResult};
@@ -61,6 +62,42 @@ impl<T: FromStr> FromRequestParts<SharedApp> for PathId<T> {
     }
 }
 
+/// The two ids in the path, in their order.
+pub struct PathIds<A, B>(pub A, pub B);
+
+impl<A: FromStr, B: FromStr> FromRequestParts<SharedApp> for PathIds<A, B> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, app)
+            .await
+            .map_err(|_| ApiError::bad_request("the path is not UTF-8"))?;
+        let mut params = params.iter();
+        let (first, second) = params.next().zip(params.next()).ok_or_else(ApiError::not_found)?;
+        Ok(Self(id(first.0, first.1)?, id(second.0, second.1)?))
+    }
+}
+
+/// The id in the path, and the version number behind it. A number that no version can have is [`i32::MAX`].
+pub struct PathVersion<T>(pub T, pub i32);
+
+impl<T: FromStr> FromRequestParts<SharedApp> for PathVersion<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, app)
+            .await
+            .map_err(|_| ApiError::bad_request("the path is not UTF-8"))?;
+        let mut params = params.iter();
+        let (first, (name, text)) = params.next().zip(params.next()).ok_or_else(ApiError::not_found)?;
+        let is_positive = text.bytes().all(|b| b.is_ascii_digit()) && text.bytes().any(|b| b != b'0');
+        if !is_positive {
+            return Err(ApiError::field(name, "expected a whole number from 1"));
+        }
+        Ok(Self(id(first.0, first.1)?, text.parse().unwrap_or(i32::MAX)))
+    }
+}
+
 /// Reads an id, in the form that the server itself writes.
 fn id<T: FromStr>(field: &str, text: &str) -> ApiResult<T> {
     if text.len() != 36 {
@@ -102,6 +139,15 @@ impl Query {
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(Some(number)),
             _ => Err(ApiError::field(name, "expected a number")),
+        }
+    }
+
+    /// A text; the empty one counts as absent.
+    pub fn text(&self, name: &str) -> ApiResult<Option<&str>> {
+        match self.0.get(name).map(String::as_str) {
+            None | Some("") => Ok(None),
+            Some(text) if text.contains('\0') => Err(ApiError::field(name, "must not contain the character NUL")),
+            text => Ok(text),
         }
     }
 
@@ -155,6 +201,23 @@ impl<T: DeserializeOwned> FromRequest<SharedApp> for Body<T> {
             ApiError::bad_request("the body goes on after its JSON").with("field", "body").with("reason", "not JSON")
         })?;
         Ok(Self(value))
+    }
+}
+
+/// Tells a field that is `null` from one that is absent; for `#[serde(default, deserialize_with = "present")]`.
+pub fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// A field of a PATCH that `null` cannot clear.
+pub fn not_null<T>(field: &str, value: Option<Option<T>>) -> ApiResult<Option<T>> {
+    match value {
+        Some(None) => Err(ApiError::field(field, "must not be null")),
+        value => Ok(value.flatten()),
     }
 }
 

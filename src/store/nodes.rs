@@ -1,6 +1,6 @@
 //! Nodes: what commands read and write.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use glassbox_protocol::entity::Position;
 use glassbox_protocol::{Fence, NodeId, OrgId, ProjectId, UserId};
@@ -250,61 +250,6 @@ pub async fn insert(tx: &mut Tx, nodes: &[NewNode]) -> sqlx::Result<Vec<NodeId>>
     Ok(ids.into_iter().map(NodeId).collect())
 }
 
-/// A node as the wire shows it, for an error that carries the current state.
-///
-/// # Errors
-/// The database is away.
-pub async fn json(tx: &mut Tx, node: NodeId) -> sqlx::Result<Option<Value>> {
-    sqlx::query_scalar::<_, Json<Value>>(
-        "select realtime.node_json(n) || realtime.node_lists(n.id)
-        from nodes n
-        where n.id = $1",
-    )
-    .bind(node.0)
-    .fetch_optional(tx.conn())
-    .await
-    .map(|found| found.map(|Json(value)| value))
-}
-
-/// What of a node's content a version kept; absent where the stored snapshot lacks the key.
-#[derive(Clone, Debug)]
-pub struct VersionRow {
-    /// The number.
-    pub version: i32,
-    /// The node as of that version, as the wire shows it.
-    pub snapshot: Value,
-    /// Who made it.
-    pub changed_by: Option<UserId>,
-}
-
-/// A node's versions from one on, oldest first.
-///
-/// # Errors
-/// The database is away.
-pub async fn versions_from(tx: &mut Tx, node: NodeId, from: i32) -> sqlx::Result<Vec<VersionRow>> {
-    let rows = sqlx::query(
-        "select version, snapshot, changed_by
-        from node_versions
-        where node_id = $1
-            and version >= $2
-        order by version
-        limit 1000",
-    )
-    .bind(node.0)
-    .bind(from)
-    .fetch_all(tx.conn())
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(VersionRow {
-                version: row.try_get("version")?,
-                snapshot: row.try_get::<Json<Value>, _>("snapshot")?.0,
-                changed_by: row.try_get::<Option<Uuid>, _>("changed_by")?.map(UserId),
-            })
-        })
-        .collect()
-}
-
 /// The status that a new node of the project gets.
 ///
 /// # Errors
@@ -327,7 +272,7 @@ pub async fn default_status(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Str
 /// # Errors
 /// The database is away.
 pub async fn enforced_states(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Option<Vec<String>>> {
-    let states: Option<Json<Vec<String>>> = sqlx::query_scalar(
+    let states: Option<Json<Vec<Value>>> = sqlx::query_scalar(
         "select workflow_states
         from projects
         where id = $1
@@ -338,7 +283,26 @@ pub async fn enforced_states(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Op
     .fetch_optional(tx.conn())
     .await?
     .flatten();
-    Ok(states.map(|Json(states)| states))
+    // Any SQL writer may store any list.
+    Ok(states.map(|Json(states)| states.into_iter().filter_map(|s| s.as_str().map(str::to_owned)).collect()))
+}
+
+/// Which of these users belong to the organization.
+///
+/// # Errors
+/// The database is away.
+pub async fn org_members(tx: &mut Tx, org: OrgId, users: &[UserId]) -> sqlx::Result<HashSet<UserId>> {
+    let found: Vec<Uuid> = sqlx::query_scalar(
+        "select m.user_id
+        from org_members m
+        where m.org_id = $1
+            and m.user_id = any($2)",
+    )
+    .bind(org.0)
+    .bind(users.iter().map(|u| u.0).collect::<Vec<_>>())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(found.into_iter().map(UserId).collect())
 }
 
 /// Whether a user belongs to the organization.
@@ -346,9 +310,5 @@ pub async fn enforced_states(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Op
 /// # Errors
 /// The database is away.
 pub async fn is_org_member(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select exists (select 1 from org_members where org_id = $1 and user_id = $2)")
-        .bind(org.0)
-        .bind(user.0)
-        .fetch_one(tx.conn())
-        .await
+    Ok(org_members(tx, org, &[user]).await?.contains(&user))
 }
