@@ -7,20 +7,25 @@
 pub mod admission;
 pub mod auth;
 pub mod canvas;
+pub mod context;
+pub mod dependencies;
 pub mod error;
 pub mod events;
 pub mod extract;
 pub mod health;
 pub mod locks;
+pub mod nodes;
 pub mod once;
 pub mod openapi;
 pub mod orgs;
 pub mod page;
+pub mod parts;
 pub mod projects;
 pub mod rate_limit;
 pub mod schema;
 pub mod scope;
 pub mod submit;
+pub mod versions;
 pub mod ws;
 
 use std::panic::AssertUnwindSafe;
@@ -82,10 +87,31 @@ pub fn router(app: SharedApp) -> Router {
         .routes(routes!(locks::acquire, locks::release))
         .routes(routes!(locks::renew))
         .routes(routes!(locks::break_lock));
+    let nodes = OpenApiRouter::new()
+        .routes(routes!(nodes::list, nodes::write::create))
+        .routes(routes!(nodes::write::move_all))
+        .routes(routes!(nodes::get, nodes::write::update, nodes::write::delete))
+        .routes(routes!(nodes::write::restore))
+        .routes(routes!(nodes::children))
+        .routes(routes!(versions::list))
+        .routes(routes!(versions::get))
+        .routes(routes!(versions::rollback))
+        .routes(routes!(context::get));
+    let links = OpenApiRouter::new()
+        .routes(routes!(parts::add_input))
+        .routes(routes!(parts::remove_input))
+        .routes(routes!(parts::add_output))
+        .routes(routes!(parts::remove_output))
+        .routes(routes!(dependencies::list))
+        .routes(routes!(dependencies::sources, dependencies::add))
+        .routes(routes!(dependencies::targets))
+        .routes(routes!(dependencies::get, dependencies::update, dependencies::remove));
     let (routes, document) = operation
         .merge(tokens)
         .merge(orgs)
         .merge(projects)
+        .merge(nodes)
+        .merge(links)
         .merge(locks)
         .with_state(SharedApp::clone(&app))
         .split_for_parts();

@@ -18,6 +18,7 @@ pub mod canvas;
 pub mod check;
 pub mod commands;
 pub mod commits;
+pub mod context;
 pub mod demo;
 pub mod dependencies;
 pub mod events;

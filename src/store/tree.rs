@@ -32,6 +32,17 @@ pub async fn parent_cycle(tx: &mut Tx, node: NodeId, parent: NodeId) -> sqlx::Re
     Ok(path.map(|path| path.into_iter().map(NodeId).collect()))
 }
 
+/// Whether a node is there and not deleted.
+///
+/// # Errors
+/// The database is away.
+pub async fn is_undeleted(tx: &mut Tx, node: NodeId) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from nodes n where n.id = $1 and n.deleted_at is null)")
+        .bind(node.0)
+        .fetch_one(tx.conn())
+        .await
+}
+
 /// One node of a subtree.
 #[derive(Clone, Copy, Debug)]
 pub struct Branch {

@@ -67,6 +67,16 @@ impl Node {
         NodeId(self.row.id)
     }
 
+    /// Where it lives.
+    pub fn project(&self) -> ProjectId {
+        ProjectId(self.row.project_id)
+    }
+
+    /// Whether it is deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.row.deleted_at.is_some()
+    }
+
     /// Its title.
     pub fn title(&self) -> &str {
         &self.row.title
