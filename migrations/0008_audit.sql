@@ -180,9 +180,10 @@ begin
             end as facts
         union all
         -- A lock that somebody else's takes the place of is broken, as nodes_updated (0006) has it.
-        select 'lock.broken', jsonb_build_object(
-            'title', left(n.title, 200), 'projectId', n.project_id, 'brokenFrom', o.locked_by
-        )
+        select 'lock.broken', jsonb_strip_nulls(jsonb_build_object(
+            'title', left(n.title, 200), 'projectId', n.project_id, 'brokenFrom', o.locked_by,
+            'reason', left(w.origin ->> 'summary', 500)
+        ))
         where o.locked_by is not null
             and (o.locked_by is distinct from n.locked_by or o.locked_at is distinct from n.locked_at)
             and coalesce(

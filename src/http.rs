@@ -5,6 +5,7 @@
 //! CORS headers or a place in the metrics.
 
 pub mod admission;
+pub mod audit;
 pub mod auth;
 pub mod canvas;
 pub mod context;
@@ -15,6 +16,7 @@ pub mod extract;
 pub mod health;
 pub mod locks;
 pub mod nodes;
+pub mod notifications;
 pub mod once;
 pub mod openapi;
 pub mod orgs;
@@ -106,6 +108,11 @@ pub fn router(app: SharedApp) -> Router {
         .routes(routes!(dependencies::sources, dependencies::add))
         .routes(routes!(dependencies::targets))
         .routes(routes!(dependencies::get, dependencies::update, dependencies::remove));
+    let trail = OpenApiRouter::new()
+        .routes(routes!(audit::list))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::read_all))
+        .routes(routes!(notifications::read));
     let (routes, document) = operation
         .merge(tokens)
         .merge(orgs)
@@ -113,6 +120,7 @@ pub fn router(app: SharedApp) -> Router {
         .merge(nodes)
         .merge(links)
         .merge(locks)
+        .merge(trail)
         .with_state(SharedApp::clone(&app))
         .split_for_parts();
     routes

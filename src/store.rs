@@ -14,6 +14,7 @@ use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Row as _, Transactio
 use tokio::time::timeout;
 use uuid::Uuid;
 
+pub mod audit;
 pub mod canvas;
 pub mod check;
 pub mod commands;
@@ -28,6 +29,7 @@ pub mod locks;
 pub mod members;
 pub mod migrate;
 pub mod nodes;
+pub mod notifications;
 pub mod orgs;
 mod origin;
 pub mod parts;

@@ -10,6 +10,8 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::error::{ApiError, ApiResult};
 use super::rate_limit::Class;
@@ -157,6 +159,21 @@ impl Query {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => Err(ApiError::field(name, "expected true or false")),
+        }
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str, chars_max: usize) -> ApiResult<Option<&str>> {
+        optional(name, self.0.get(name).map(String::as_str), chars_max)
+    }
+
+    /// A moment, RFC 3339.
+    pub fn time(&self, name: &str) -> ApiResult<Option<OffsetDateTime>> {
+        let Some(text) = self.0.get(name) else { return Ok(None) };
+        match OffsetDateTime::parse(text, &Rfc3339) {
+            // Later years are beyond what the column holds.
+            Ok(time) if (1..=9999).contains(&time.to_offset(UtcOffset::UTC).year()) => Ok(Some(time)),
+            _ => Err(ApiError::field(name, "expected a time as RFC 3339 has it")),
         }
     }
 
