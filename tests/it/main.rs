@@ -1,5 +1,6 @@
 //! The integration tests, in one binary: on a real PostgreSQL, with one database for each test.
 
+mod audit;
 mod auth;
 mod canvas;
 mod chaos;
@@ -11,6 +12,7 @@ mod invariants;
 mod isolation;
 mod locks;
 mod migrate;
+mod notifications;
 mod openapi;
 mod presence;
 mod rate_limits;
