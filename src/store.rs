@@ -44,7 +44,7 @@ pub mod versions;
 pub mod view;
 
 pub use commits::Commits;
-pub use origin::{Origin, Via};
+pub use origin::{Audit, Origin, Via};
 
 /// How long a request waits for a free connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);

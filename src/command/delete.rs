@@ -28,7 +28,7 @@ pub(super) async fn apply(
     let branches = tree::lock_subtree(tx, place.project, node).await?;
     let below: Vec<NodeId> = branches.iter().map(|b| b.node).filter(|n| *n != node).collect();
     if let Some(locked) = locks::foreign_lock(tx, &below, job.user, job.client).await? {
-        return Ok(Err(lock::held_error(tx, locked).await?));
+        return Ok(Err(lock::held_error(tx, job, locked).await?));
     }
     let deepest = branches.iter().map(|b| b.depth).max().unwrap_or(0);
     set_origins(tx, job, &branches, |b| deepest - b.depth).await?;

@@ -10,7 +10,7 @@ use super::{AnswerWith, Applied, Done, Job, Place, gone, not_found};
 use crate::auth::rights::ProjectRight;
 use crate::config::LOCK_TTL_MS;
 use crate::store::locks::{self, Held, Wait};
-use crate::store::{Origin, Tx, nodes, users};
+use crate::store::{Origin, Tx, nodes, notifications, users};
 
 /// Takes the lock, renews the caller's own, or queues up.
 pub(super) async fn acquire(tx: &mut Tx, place: Place, job: &Job<'_>, acquire: &LockAcquire) -> sqlx::Result<Applied> {
@@ -27,7 +27,7 @@ pub(super) async fn acquire(tx: &mut Tx, place: Place, job: &Job<'_>, acquire: &
         }
         // Only a client with a socket can be told that its turn has come.
         let Some(client) = job.client.filter(|_| acquire.wait == Some(true)) else {
-            return Ok(Err(held_by(&held)));
+            return Ok(Err(refuse(tx, job, &held).await?));
         };
         let wait = Wait {
             node: acquire.node_id,
@@ -86,7 +86,7 @@ pub(super) async fn release(tx: &mut Tx, place: Place, job: &Job<'_>, release: &
     Ok(match (held, release.fence, job.client) {
         (Some(_), Some(_), _) => Err(lost()),
         // Without a client there is no queue to leave: the caller meant the lock.
-        (Some(held), None, None) => Err(held_by(&held)),
+        (Some(held), None, None) => Err(refuse(tx, job, &held).await?),
         _ if is_out_of_queue => Ok(Done::applied()),
         _ => Ok(Done::unchanged()),
     })
@@ -189,14 +189,14 @@ pub(super) async fn refusal(
         (Some(held), fence) if held.by == job.user && proves(&held, fence) => None,
         (_, Some(_)) => Some(lost()),
         (None, None) => None,
-        (Some(held), None) => Some(held_by(&held)),
+        (Some(held), None) => Some(refuse(tx, job, &held).await?),
     })
 }
 
 /// `LOCK_HELD` for a node whose lock was just seen.
-pub(super) async fn held_error(tx: &mut Tx, node: NodeId) -> sqlx::Result<Error> {
+pub(super) async fn held_error(tx: &mut Tx, job: &Job<'_>, node: NodeId) -> sqlx::Result<Error> {
     Ok(match locks::held(tx, node).await? {
-        Some(held) => held_by(&held),
+        Some(held) => refuse(tx, job, &held).await?,
         None => Error::new(ErrorCode::LockHeld, "a node was locked a moment ago; try again"),
     }
     .with_node(node))
@@ -214,11 +214,15 @@ impl WithNode for Error {
     }
 }
 
-fn held_by(held: &Held) -> Error {
+/// Says who holds the lock, and notes who was refused: they are told when it ends.
+async fn refuse(tx: &mut Tx, job: &Job<'_>, held: &Held) -> sqlx::Result<Error> {
+    if held.by != job.user {
+        notifications::note_refusal(tx, held.node, held.fence, job.user).await?;
+    }
     let who = held.name.as_deref().or(held.email.as_deref()).unwrap_or("somebody else");
     let mut details = json!({ "expiresInMs": held.expires_in_ms });
     tell_holder(held, &mut details);
-    Error::new(ErrorCode::LockHeld, format!("the node is locked by {who}")).with_details(details)
+    Ok(Error::new(ErrorCode::LockHeld, format!("the node is locked by {who}")).with_details(details))
 }
 
 fn tell_holder(held: &Held, to: &mut Value) {

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use glassbox_protocol::{NodeId, ProjectId};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
@@ -18,7 +18,8 @@ use super::scope;
 use crate::app::SharedApp;
 use crate::auth::rights::ProjectRight;
 use crate::canvas::{self, Placement, Warning};
-use crate::store::{self, projects};
+use crate::store::audit::{self, Action, NewEntry};
+use crate::store::{self, Audit, Origin, Tenant, projects};
 
 /// Furthest that a document may be moved, canvas units.
 const MOVE_MAX: f64 = 1e9;
@@ -39,7 +40,17 @@ pub async fn export(
     let mut opened = open(&app, caller, project, ProjectRight::Read, Access::Snapshot).await?;
     let name = projects::by_id(&mut opened.tx, project).await?.ok_or_else(ApiError::not_found)?.name;
     let (nodes, edges) = store::canvas::read(&mut opened.tx, project).await?;
-    drop(opened);
+    let entry = NewEntry {
+        org: opened.org,
+        action: Action::CanvasExported(project),
+        origin: &scope::origin(caller.user),
+        details: json!({ "nodes": nodes.len(), "dependencies": edges.len() }),
+    };
+    // What was read was read only; the trail gets its row in a transaction of its own.
+    drop(opened.tx);
+    let mut tx = app.database.begin(&Tenant::member(opened.org, caller.user)).await?;
+    audit::write(&mut tx, &entry).await?;
+    tx.commit().await?;
     let disposition = [(header::CONTENT_DISPOSITION, attachment(&name))];
     Ok((disposition, Json(canvas::export(&nodes, &edges))).into_response())
 }
@@ -118,8 +129,16 @@ pub async fn import(
     if is_dry_run {
         return Ok((StatusCode::OK, Json(answer)));
     }
-    opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
+    let origin = Origin { audit: Some(Audit::None), ..scope::origin(caller.user) };
+    opened.tx.set_origin(&origin, &[]).await?;
     store::canvas::insert(&mut opened.tx, opened.org, project, caller.user, &import).await?;
+    let entry = NewEntry {
+        org: opened.org,
+        action: Action::CanvasImported(project),
+        origin: &origin,
+        details: json!({ "nodes": answer.nodes, "dependencies": answer.dependencies }),
+    };
+    audit::write(&mut opened.tx, &entry).await?;
     opened.tx.commit().await?;
     Ok((StatusCode::CREATED, Json(answer)))
 }

@@ -144,15 +144,6 @@ impl Query {
         }
     }
 
-    /// A text; the empty one counts as absent.
-    pub fn text(&self, name: &str) -> ApiResult<Option<&str>> {
-        match self.0.get(name).map(String::as_str) {
-            None | Some("") => Ok(None),
-            Some(text) if text.contains('\0') => Err(ApiError::field(name, "must not contain the character NUL")),
-            text => Ok(text),
-        }
-    }
-
     /// `true` or `false`; absent means false.
     pub fn flag(&self, name: &str) -> ApiResult<bool> {
         match self.0.get(name).map(String::as_str) {
@@ -162,9 +153,9 @@ impl Query {
         }
     }
 
-    /// A text.
+    /// A text; the empty one counts as absent.
     pub fn text(&self, name: &str, chars_max: usize) -> ApiResult<Option<&str>> {
-        optional(name, self.0.get(name).map(String::as_str), chars_max)
+        Ok(optional(name, self.0.get(name).map(String::as_str), chars_max)?.filter(|text| !text.is_empty()))
     }
 
     /// A moment, RFC 3339.

@@ -141,16 +141,16 @@ pub async fn list(
 ) -> ApiResult<Json<NodeList>> {
     let place = Place::of_project(&app, project).await?;
     let mut tx = open(&app, caller, place, ProjectRight::Read, Access::Snapshot).await?;
-    let author_type = query.text("authorType")?;
+    let author_type = query.text("authorType", 20)?;
     if author_type.is_some_and(|kind| !matches!(kind, "human" | "agent")) {
         return Err(ApiError::field("authorType", "expected human or agent"));
     }
     let filter = Filter {
         project,
         is_deleted: query.flag("deleted")?,
-        status: query.text("status")?,
+        status: query.text("status", 50)?,
         author_type,
-        parent: match query.text("parentId") {
+        parent: match query.text("parentId", 36) {
             Ok(Some("null")) => Parent::Root,
             _ => query.id("parentId")?.map_or(Parent::Any, Parent::Is),
         },
