@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::auth::callers::Callers;
 use crate::backplane::relay::Relay;
 use crate::config::{HttpConfig, LimitsConfig, Secrets};
 use crate::http::rate_limit::RateLimits;
@@ -27,8 +28,10 @@ pub struct App {
     pub http: HttpConfig,
     /// How often callers may ask.
     pub rate_limits: RateLimits,
-    /// How tokens are signed.
+    /// How callers are recognized.
     pub secrets: Secrets,
+    /// Who was recognized a moment ago.
+    pub callers: Callers,
     /// The database, as the server may use it.
     pub database: Database,
     /// The open rooms.

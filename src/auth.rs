@@ -1,22 +1,34 @@
 //! Who is calling, and what they may do.
 //!
-//! [`token`] makes and checks the server's own tokens, [`sign_in`] finds or makes the user behind one, [`rights`] is
-//! the one table of rights. Nothing here knows HTTP or WebSockets.
+//! [`token`] makes and checks the server's own tokens, [`cognito`] checks those of the user pool, [`worker_key`] the keys
+//! of programs. [`sign_in`] finds or makes the user behind a token, [`callers`] remembers them for a moment. [`rights`]
+//! is the one table of rights. Nothing here knows HTTP or WebSockets.
 
+pub mod callers;
+pub mod cognito;
 pub mod rights;
+pub mod sid;
 pub mod sign_in;
 pub mod token;
+pub mod worker_key;
 
 use std::collections::HashMap;
 
-use glassbox_protocol::{ProjectId, UserId};
+use glassbox_protocol::{OrgId, ProjectId, UserId};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::Secrets;
-use crate::store::{self, Database, Tenant, Tx, members, tickets};
+use crate::store::{self, Database, Origin, Tenant, Tx, members, tickets};
 use rights::{ProjectRole, effective_role};
+use sid::Sid;
 use token::{DevClaims, TicketClaims};
+
+/// Longest token that is looked at, bytes.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// How long somebody without credentials may act as the development user before it counts as a new sign-in, s.
+const DEV_USER_LIFE_S: i64 = token::DEV_LIFE_S;
 
 /// Who opened a socket, and until when they may keep it.
 #[derive(Clone, Debug)]
@@ -29,6 +41,8 @@ pub struct Identity {
     pub email: String,
     /// When their token ends, unix s.
     pub expires_at: i64,
+    /// The sign-in that ends the socket when it ends.
+    pub sid: Sid,
 }
 
 /// Why somebody is not let in.
@@ -43,37 +57,114 @@ pub enum AuthError {
     /// The database could not be asked; [`store::Failure`] says what that means.
     #[error("the token could not be checked")]
     Unavailable(#[from] sqlx::Error),
+    /// The user pool's keys cannot be had at the moment.
+    #[error("the keys to check the token with cannot be had")]
+    KeysAway,
 }
 
-/// Who asks over REST. Whether the user still exists shows when they ask for something: without a row there is no
-/// membership, and so no right.
+/// Who asks over REST. That they exist was true a moment ago ([`crate::config::Secrets::caller_life`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Bearer {
     /// Who.
     pub user: UserId,
+    /// A person or a program.
+    pub kind: Kind,
     /// When their token ends, unix s.
     pub expires_at: i64,
+    /// Their sign-in.
+    pub sid: Sid,
 }
 
-/// Says who asks over REST: the bearer of a dev token.
+/// What calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody who signed in.
+    Person,
+    /// A program with a worker key. It is a member of one organization; the database keeps it out of all others.
+    Worker {
+        /// The key.
+        key: Uuid,
+        /// Its organization.
+        org: OrgId,
+    },
+}
+
+impl Bearer {
+    /// A person with a token.
+    pub fn person(user: UserId, expires_at: i64, token: &str) -> Self {
+        Self { user, kind: Kind::Person, expires_at, sid: Sid::of(token) }
+    }
+
+    /// Whether a person calls.
+    pub fn is_person(&self) -> bool {
+        self.kind == Kind::Person
+    }
+}
+
+/// Says who asks over REST: the bearer of a dev token, of a token of the user pool, or of a worker key.
 ///
 /// # Errors
-/// [`AuthError::Invalid`] and [`AuthError::Expired`].
-pub fn authenticate_bearer(app: &App, token: &str) -> Result<Bearer, AuthError> {
-    let claims = DevClaims::verify(&app.secrets, token)?;
-    Ok(Bearer { user: claims.user_id, expires_at: claims.exp })
+/// As [`AuthError`] says.
+pub async fn authenticate_bearer(app: &App, token: &str) -> Result<Bearer, AuthError> {
+    if worker_key::is_worker_key(token) {
+        return worker_key::authenticate(&app.database, token).await;
+    }
+    authenticate_person(app, token).await
 }
 
-/// Says who a `hello` comes from: the bearer of a dev token, or of a ticket, which is used up by it.
+/// Says which person a token is for: a dev token or one of the user pool. Whatever is neither is refused.
+///
+/// # Errors
+/// As [`AuthError`] says.
+pub async fn authenticate_person(app: &App, token: &str) -> Result<Bearer, AuthError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(AuthError::Invalid);
+    }
+    match DevClaims::verify(&app.secrets, token) {
+        Ok(claims) => {
+            app.callers.confirm(&app.database, claims.user_id).await?;
+            Ok(Bearer::person(claims.user_id, claims.exp, token))
+        }
+        // Only a token that was ours is told that it is old.
+        Err(AuthError::Expired) => Err(AuthError::Expired),
+        Err(_) => authenticate_visitor(app, token).await,
+    }
+}
+
+async fn authenticate_visitor(app: &App, token: &str) -> Result<Bearer, AuthError> {
+    let cognito = app.callers.cognito.as_ref().ok_or(AuthError::Invalid)?;
+    let visitor = cognito.verify(token).await?;
+    let user = app.callers.visitor(&app.database, Sid::of(token), &visitor).await?;
+    Ok(Bearer::person(user, visitor.expires_at, token))
+}
+
+/// Says as whom somebody without any credentials acts, where that is allowed.
+///
+/// # Errors
+/// [`AuthError::Unavailable`].
+pub async fn dev_user(app: &App) -> Result<Option<Bearer>, AuthError> {
+    let Some(name) = app.secrets.dev_user.as_deref().filter(|_| app.secrets.is_development) else {
+        return Ok(None);
+    };
+    let token = format!("development user {name}");
+    let user = app.callers.dev_user(&app.database, Sid::of(&token), name).await?;
+    Ok(Some(Bearer::person(user, now() + DEV_USER_LIFE_S, &token)))
+}
+
+/// Says who a `hello` comes from: the bearer of a dev token, of a token of the user pool, or of a ticket, which is
+/// used up by it.
 ///
 /// # Errors
 /// As [`AuthError`] says.
 pub async fn authenticate_socket(app: &App, token: &str) -> Result<Identity, AuthError> {
-    match DevClaims::verify(&app.secrets, token) {
-        Ok(claims) => identity(app, claims.user_id, claims.exp).await,
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(AuthError::Invalid);
+    }
+    match TicketClaims::verify(&app.secrets, token) {
+        Ok(claims) => redeem(app, &claims).await,
         // Only a token that was ours is told that it is old.
         Err(AuthError::Expired) => Err(AuthError::Expired),
-        Err(_) => authenticate_ticket(app, token).await,
+        Err(_) => identity(app, authenticate_person(app, token).await?).await,
     }
 }
 
@@ -82,20 +173,33 @@ pub async fn authenticate_socket(app: &App, token: &str) -> Result<Identity, Aut
 /// # Errors
 /// As [`AuthError`] says.
 pub async fn authenticate_ticket(app: &App, token: &str) -> Result<Identity, AuthError> {
-    let claims = TicketClaims::verify(&app.secrets, token)?;
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(AuthError::Invalid);
+    }
+    redeem(app, &TicketClaims::verify(&app.secrets, token)?).await
+}
+
+async fn redeem(app: &App, claims: &TicketClaims) -> Result<Identity, AuthError> {
     let mut tx = app.database.begin(&Tenant::user(claims.sub)).await?;
     if !tickets::redeem(&mut tx, claims.jti, claims.sub).await? {
         return Err(AuthError::Invalid);
     }
     let person = store::users::by_id(&mut tx, claims.sub).await?.ok_or(AuthError::Invalid)?;
     tx.commit().await?;
-    Ok(Identity { user: claims.sub, name: person.name, email: person.email, expires_at: claims.session_exp })
+    Ok(Identity {
+        user: claims.sub,
+        name: person.name,
+        email: person.email,
+        expires_at: claims.session_exp,
+        sid: claims.sid,
+    })
 }
 
-async fn identity(app: &App, user: UserId, expires_at: i64) -> Result<Identity, AuthError> {
+async fn identity(app: &App, bearer: Bearer) -> Result<Identity, AuthError> {
+    let Bearer { user, expires_at, sid, .. } = bearer;
     let mut tx = app.database.begin(&Tenant::user(user)).await?;
     let person = store::users::by_id(&mut tx, user).await?.ok_or(AuthError::Invalid)?;
-    Ok(Identity { user, name: person.name, email: person.email, expires_at })
+    Ok(Identity { user, name: person.name, email: person.email, expires_at, sid })
 }
 
 /// The effective roles of users in a project, in the caller's transaction; only those that have one.
@@ -122,22 +226,39 @@ pub async fn project_role(tx: &mut Tx, project: ProjectId, user: UserId) -> sqlx
     Ok(project_roles(tx, project, &[user]).await?.remove(&user))
 }
 
+/// Ends a sign-in on every instance: its sockets, and its tickets that were not used yet.
+///
+/// # Errors
+/// The database is away.
+pub async fn sign_out(app: &App, bearer: Bearer, origin: &Origin) -> sqlx::Result<()> {
+    let mut tx = app.database.begin(&Tenant::user(bearer.user)).await?;
+    tx.set_origin(origin, &[]).await?;
+    tickets::void(&mut tx, bearer.user, bearer.sid).await?;
+    store::users::end_session(&mut tx, bearer.user, bearer.sid).await?;
+    tx.commit().await?;
+    app.sessions.end(bearer.user, bearer.sid);
+    Ok(())
+}
+
 /// Gives a ticket for a WebSocket.
 ///
 /// # Errors
-/// [`AuthError::Invalid`] if the user is gone.
+/// [`AuthError::Invalid`] if the user is gone, [`AuthError::Expired`] in the last moments of a token's leeway.
 pub async fn issue_ticket(
     database: &Database,
     secrets: &Secrets,
     bearer: Bearer,
 ) -> Result<(String, OffsetDateTime), AuthError> {
-    let claims = TicketClaims::new(bearer.user, bearer.expires_at, now());
+    let claims = TicketClaims::new(bearer.user, bearer.sid, bearer.expires_at, now());
+    if claims.exp <= claims.iat {
+        return Err(AuthError::Expired);
+    }
     let expires_at = OffsetDateTime::from_unix_timestamp(claims.exp).map_err(|_| AuthError::Invalid)?;
     let mut tx = database.begin(&Tenant::user(bearer.user)).await?;
     if store::users::by_id(&mut tx, bearer.user).await?.is_none() {
         return Err(AuthError::Invalid);
     }
-    tickets::create(&mut tx, claims.jti, bearer.user, expires_at).await?;
+    tickets::create(&mut tx, claims.jti, bearer.user, bearer.sid, expires_at).await?;
     tx.commit().await?;
     Ok((claims.sign(secrets), expires_at))
 }

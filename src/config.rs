@@ -3,53 +3,15 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::postgres::EmbeddedConfig;
+mod auth;
+mod database;
 
-/// The secret of development mode; refused anywhere else.
-pub const DEVELOPMENT_SECRET: &str = "glassbox-development-secret-do-not-use-elsewhere";
-
-/// Where the database is.
-#[derive(Args, Clone, Debug, Default)]
-pub struct DatabaseConfig {
-    /// PostgreSQL 15 to 17 with pgvector, for the server's own login. Without it the server runs an embedded PostgreSQL
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
-    /// The owner's login, for migrations; the server's own login where it is not set
-    #[arg(long, env = "GLASSBOX_MIGRATION_URL", hide_env_values = true)]
-    pub migration_url: Option<String>,
-    /// Where the embedded PostgreSQL's programs are kept
-    #[arg(long, env = "GLASSBOX_CACHE_DIR")]
-    pub cache_dir: Option<PathBuf>,
-    /// Where the embedded PostgreSQL's data is kept
-    #[arg(long, env = "GLASSBOX_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-}
-
-impl DatabaseConfig {
-    /// The directories of the embedded PostgreSQL.
-    pub fn embedded(&self) -> EmbeddedConfig {
-        EmbeddedConfig::from_dirs(self.cache_dir.clone(), self.data_dir.clone())
-    }
-}
-
-/// How tokens are made and checked.
-#[derive(Args, Clone, Debug, Default)]
-pub struct AuthConfig {
-    /// Signs the server's own tokens; at least 32 characters. Development mode has one of its own
-    #[arg(long, env = "JWT_SECRET", hide_env_values = true)]
-    pub jwt_secret: Option<String>,
-    /// Gives tokens without a password; for one's own machine. On by default with the embedded PostgreSQL
-    #[arg(long, env = "GLASSBOX_DEVELOPMENT", num_args = 0..=1, default_missing_value = "true")]
-    pub development: Option<bool>,
-    /// The environment's name as existing installations set it; `development` switches development mode on
-    #[arg(long, env = "GO_ENV", hide = true)]
-    pub go_env: Option<String>,
-}
+pub use auth::{AuthConfig, CognitoConfig, DEVELOPMENT_SECRET, Secrets};
+pub use database::DatabaseConfig;
 
 /// What `glassbox serve` can be told.
 #[derive(Args, Clone, Debug)]
@@ -200,63 +162,7 @@ pub const LOCK_TTL_MS: i64 = 30_000;
 /// Shortest and longest lease that may be asked for, ms.
 pub const LOCK_TTL_RANGE_MS: std::ops::RangeInclusive<i64> = 2_000..=600_000;
 
-/// How the server's own tokens are signed, and whether development tokens are given.
-#[derive(Clone)]
-pub struct Secrets {
-    /// Keys are derived from it, one per kind of token.
-    pub secret: String,
-    /// Whether tokens are given without a password.
-    pub is_development: bool,
-}
-
-impl AuthConfig {
-    /// Decides between development and production.
-    ///
-    /// # Errors
-    /// A secret that is missing, short or well known outside development mode; development mode on an address
-    /// that others can reach without a secret of its own.
-    pub fn secrets(&self, has_embedded_database: bool, bind: Option<IpAddr>) -> anyhow::Result<Secrets> {
-        let is_development =
-            self.development.unwrap_or(has_embedded_database || self.go_env.as_deref() == Some("development"));
-        let is_public = bind.is_some_and(|address| !address.is_loopback());
-        let secret = match self.jwt_secret.as_deref() {
-            Some(secret) if secret != DEVELOPMENT_SECRET => {
-                anyhow::ensure!(secret.chars().count() >= 32, "JWT_SECRET: must have at least 32 characters");
-                secret.to_owned()
-            }
-            _ if !is_development => anyhow::bail!(
-                "JWT_SECRET: must be set to a secret of at least 32 characters (or set GLASSBOX_DEVELOPMENT=true on your own machine)"
-            ),
-            _ if is_public => anyhow::bail!(
-                "GLASSBOX_BIND: development mode on an address that others can reach needs a JWT_SECRET of its own"
-            ),
-            _ => DEVELOPMENT_SECRET.to_owned(),
-        };
-        Ok(Secrets { secret, is_development })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn auth(secret: Option<&str>, development: Option<bool>) -> AuthConfig {
-        AuthConfig { jwt_secret: secret.map(str::to_owned), development, go_env: None }
-    }
-
-    #[test]
-    fn production_needs_a_secret_of_its_own() {
-        let message = |config: AuthConfig| config.secrets(false, None).err().map(|e| e.to_string());
-        assert!(message(auth(None, None)).is_some_and(|m| m.starts_with("JWT_SECRET")));
-        assert!(message(auth(Some("short"), None)).is_some_and(|m| m.starts_with("JWT_SECRET")));
-        assert!(message(auth(Some(DEVELOPMENT_SECRET), None)).is_some_and(|m| m.starts_with("JWT_SECRET")));
-        assert!(message(auth(Some("0123456789abcdef0123456789abcdef"), None)).is_none());
-    }
-
-    #[test]
-    fn the_development_secret_stays_on_the_loopback_address() {
-        let public = "0.0.0.0".parse().ok();
-        assert!(auth(None, None).secrets(true, public).is_err());
-        assert!(auth(None, None).secrets(true, "127.0.0.1".parse().ok()).is_ok());
-    }
+/// Installations set what they do not use to nothing.
+fn given(setting: &Option<String>) -> Option<&str> {
+    setting.as_deref().map(str::trim).filter(|text| !text.is_empty())
 }

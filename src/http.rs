@@ -9,6 +9,7 @@ pub mod audit;
 pub mod auth;
 pub mod canvas;
 pub mod context;
+pub mod cookie;
 pub mod dependencies;
 pub mod error;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod notifications;
 pub mod once;
 pub mod openapi;
 pub mod orgs;
+pub mod origin;
 pub mod page;
 pub mod parts;
 pub mod projects;
@@ -27,7 +29,9 @@ pub mod rate_limit;
 pub mod schema;
 pub mod scope;
 pub mod submit;
+pub mod users;
 pub mod versions;
+pub mod worker_keys;
 pub mod ws;
 
 use std::panic::AssertUnwindSafe;
@@ -76,9 +80,13 @@ pub fn router(app: SharedApp) -> Router {
         .routes(routes!(health::readyz))
         .routes(routes!(ws::upgrade));
     let tokens = OpenApiRouter::new().routes(routes!(auth::dev_token)).routes(routes!(auth::ws_token));
+    let tokens = tokens.routes(routes!(auth::sign_in, auth::sign_out));
+    let users = OpenApiRouter::new().routes(routes!(users::me, users::change));
     let orgs = OpenApiRouter::new()
         .routes(routes!(orgs::list, orgs::create))
         .routes(routes!(orgs::get))
+        .routes(routes!(worker_keys::list, worker_keys::create))
+        .routes(routes!(worker_keys::revoke))
         .routes(routes!(projects::list, projects::create));
     let projects = OpenApiRouter::new()
         .routes(routes!(projects::get))
@@ -115,6 +123,7 @@ pub fn router(app: SharedApp) -> Router {
         .routes(routes!(notifications::read));
     let (routes, document) = operation
         .merge(tokens)
+        .merge(users)
         .merge(orgs)
         .merge(projects)
         .merge(nodes)
@@ -129,6 +138,7 @@ pub fn router(app: SharedApp) -> Router {
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(SharedApp::clone(&app), cookie::keep))
         .layer(from_fn_with_state(app, frame))
 }
 

@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::app::{App, SharedApp};
+use crate::auth::callers::Callers;
 use crate::backplane::postgres as backplane;
 use crate::backplane::relay::Relay;
 use crate::config::{HEAD_DEADLINE, HEARTBEAT_INTERVAL, HttpConfig, LimitsConfig, Secrets};
@@ -63,7 +64,7 @@ pub struct InstanceConfig {
     pub http: HttpConfig,
     /// What sessions and rooms may use.
     pub limits: LimitsConfig,
-    /// How tokens are signed.
+    /// How callers are recognized.
     pub secrets: Secrets,
     /// Renders `/metrics`.
     pub metrics: Option<PrometheusHandle>,
@@ -95,18 +96,20 @@ impl Instance {
         let instance = Uuid::new_v4();
         let relay = Arc::new(Relay::new(instance));
         let (inboxes, user_tracks) = Inboxes::new();
+        let tasks = TaskTracker::new();
         let app = Arc::new(App {
             instance,
             limits: config.limits,
             rate_limits: RateLimits::new(&config.http),
             http: config.http,
             allowed_origins: config.allowed_origins,
+            callers: Callers::new(&config.secrets, tasks.clone())?,
             secrets: config.secrets,
             database: database.clone(),
             rooms: Rooms::default(),
             sessions: Sessions::new(Arc::clone(&inboxes)),
             relay: Arc::clone(&relay),
-            tasks: TaskTracker::new(),
+            tasks,
             kill: CancellationToken::new(),
             is_listening: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),

@@ -19,6 +19,7 @@ use tracing::{Instrument as _, debug, info_span};
 
 use crate::app::App;
 use crate::auth::Identity;
+use crate::auth::sid::Sid;
 use crate::config::HELLO_DEADLINE;
 use crate::room::inbox::Inboxes;
 use crate::store::Via;
@@ -55,7 +56,7 @@ impl Sessions {
     }
 
     /// Closes the sockets that a user opened here with the sign-in `sid`.
-    pub fn end(&self, user: UserId, sid: &str) {
+    pub fn end(&self, user: UserId, sid: Sid) {
         self.inboxes.end(user, sid);
     }
 
@@ -136,7 +137,7 @@ pub async fn serve<P>(
             }
             Ok((identity, client)) => {
                 let user = User { id: identity.user, name: identity.name.clone(), email: Some(identity.email.clone()) };
-                let peer = Arc::new(Peer::new(session, client, user, via, app.limits.outbound_bytes));
+                let peer = Arc::new(Peer::new(session, client, user, via, identity.sid, app.limits.outbound_bytes));
                 // What is in the inbox may follow at once, and nothing goes before the welcome.
                 peer.outbound.message(hello::welcome(&app, &peer), None);
                 app.sessions.enter(&peer);

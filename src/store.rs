@@ -42,6 +42,7 @@ pub mod tree;
 pub mod users;
 pub mod versions;
 pub mod view;
+pub mod worker_keys;
 
 pub use commits::Commits;
 pub use origin::{Audit, Origin, Via};

@@ -13,6 +13,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::AuthError;
+use super::sid::Sid;
 use crate::config::Secrets;
 
 /// How long a dev token lasts, s.
@@ -122,11 +123,13 @@ pub struct TicketClaims {
     pub exp: i64,
     /// When the token ends that asked for it, unix s: a socket that it opens lives no longer.
     pub session_exp: i64,
+    /// The sign-in that asked for it, which ends the socket when it ends.
+    pub sid: Sid,
 }
 
 impl TicketClaims {
     /// What a new ticket says; it ends with the token that asked for it.
-    pub fn new(user: UserId, session_exp: i64, now: i64) -> Self {
+    pub fn new(user: UserId, sid: Sid, session_exp: i64, now: i64) -> Self {
         Self {
             jti: Uuid::new_v4(),
             sub: user,
@@ -135,6 +138,7 @@ impl TicketClaims {
             iat: now,
             exp: session_exp.min(now + TICKET_LIFE_S),
             session_exp,
+            sid,
         }
     }
 
@@ -164,6 +168,7 @@ fn verify<C: DeserializeOwned>(kind: Kind, secrets: &Secrets, token: &str) -> Re
     validation.set_audience(&[kind.audience()]);
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     validation.validate_nbf = true;
+    // The clock is our own.
     validation.leeway = 0;
     let key = DecodingKey::from_secret(&kind.key(secrets));
     match jsonwebtoken::decode::<C>(token, &key, &validation) {
@@ -179,7 +184,7 @@ mod tests {
     use super::*;
 
     fn secrets(secret: &str, is_development: bool) -> Secrets {
-        Secrets { secret: secret.to_owned(), is_development }
+        Secrets::new(secret, is_development)
     }
 
     fn now() -> i64 {
@@ -193,7 +198,7 @@ mod tests {
         let token = DevClaims::new(user, "dev-user-1", "a@b.c", now()).sign(&ours);
         let claims = DevClaims::verify(&ours, &token).expect("a fresh token");
         assert_eq!((claims.user_id, claims.sub.as_str()), (user, "dev-dev-user-1"));
-        let ticket = TicketClaims::new(user, now() + 3600, now()).sign(&ours);
+        let ticket = TicketClaims::new(user, Sid::of(&token), now() + 3600, now()).sign(&ours);
         assert_eq!(TicketClaims::verify(&ours, &ticket).expect("a fresh ticket").sub, user);
         assert!(ticket.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)));
     }
@@ -202,7 +207,7 @@ mod tests {
     fn a_token_of_one_kind_is_refused_as_any_other() {
         let ours = secrets("a", true);
         let dev = DevClaims::new(UserId::random(), "u", "a@b.c", now()).sign(&ours);
-        let ticket = TicketClaims::new(UserId::random(), now() + 3600, now()).sign(&ours);
+        let ticket = TicketClaims::new(UserId::random(), Sid::of(&dev), now() + 3600, now()).sign(&ours);
         assert!(matches!(TicketClaims::verify(&ours, &dev), Err(AuthError::Invalid)));
         assert!(matches!(DevClaims::verify(&ours, &ticket), Err(AuthError::Invalid)));
     }
@@ -239,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_ticket_ends_with_the_token_that_asked_for_it() {
-        let ticket = TicketClaims::new(UserId::random(), 1_030, 1_000);
+        let ticket = TicketClaims::new(UserId::random(), Sid::of("a"), 1_030, 1_000);
         assert_eq!(ticket.exp, 1_030);
-        assert_eq!(TicketClaims::new(UserId::random(), 9_999, 1_000).exp, 1_000 + TICKET_LIFE_S);
+        assert_eq!(TicketClaims::new(UserId::random(), Sid::of("a"), 9_999, 1_000).exp, 1_000 + TICKET_LIFE_S);
     }
 }

@@ -21,7 +21,7 @@ pub struct Located {
 
 /// Finds the database; starts the embedded one where no other is given.
 pub async fn locate(config: &DatabaseConfig) -> anyhow::Result<Located> {
-    if let Some(server_url) = config.database_url.clone() {
+    if let Some(server_url) = config.url()? {
         let owner_url = config.migration_url.clone().unwrap_or_else(|| server_url.clone());
         return Ok(Located { server_url, owner_url, embedded: None });
     }
@@ -85,8 +85,8 @@ pub async fn migrate(config: &DatabaseConfig) -> anyhow::Result<()> {
 
 /// `glassbox database-url`
 pub fn print_url(config: &DatabaseConfig) -> anyhow::Result<()> {
-    let url = match &config.database_url {
-        Some(url) => url.clone(),
+    let url = match config.url()? {
+        Some(url) => url,
         None => postgres::running_url(&config.embedded())?,
     };
     super::serve::say(&url);

@@ -23,7 +23,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     // From here on no signal ends the process: what was started is stopped in order.
     let mut stop = Stop::listen()?;
-    let secrets = config.auth.secrets(config.database.database_url.is_none(), Some(config.bind))?;
+    let secrets = config.auth.secrets(!config.database.is_given(), Some(config.bind))?;
     let located = tokio::select! {
         located = database::locate(&config.database) => located?,
         () = stop.wanted() => return Ok(()),

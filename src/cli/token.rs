@@ -29,7 +29,7 @@ pub struct TokenArgs {
 
 /// Prints a token.
 pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
-    let secrets = args.auth.secrets(args.database.database_url.is_none(), None)?;
+    let secrets = args.auth.secrets(!args.database.is_given(), None)?;
     anyhow::ensure!(
         secrets.is_development,
         "tokens without a password are given in development mode only (GLASSBOX_DEVELOPMENT=true)"
@@ -47,7 +47,7 @@ pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
         if !args.ticket {
             return Ok(issued.token);
         }
-        let bearer = Bearer { user: issued.user, expires_at: issued.expires_at.unix_timestamp() };
+        let bearer = Bearer::person(issued.user, issued.expires_at.unix_timestamp(), &issued.token);
         let (ticket, _) = auth::issue_ticket(&database, &secrets, bearer).await.context("make a ticket")?;
         Ok(ticket)
     })

@@ -248,6 +248,7 @@ impl From<AuthError> for ApiError {
             AuthError::Invalid => Self::invalid_token("the token is not valid"),
             AuthError::Expired => Self::invalid_token("the token has expired"),
             AuthError::Unavailable(e) => e.into(),
+            AuthError::KeysAway => Self::unavailable(),
         }
     }
 }

@@ -13,25 +13,35 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use super::cookie::{self, Slot};
 use super::error::{ApiError, ApiResult};
 use super::rate_limit::Class;
-use super::{once, scope};
+use super::{once, origin, scope};
 use crate::app::SharedApp;
-use crate::auth::{self, Bearer};
+use crate::auth::{self, Bearer, Kind};
 use crate::canvas::has_nul;
 
 /// Largest `metadata` and `settings`, bytes of JSON.
 const OBJECT_BYTES_MAX: usize = 64 * 1024;
 
-/// Who asks; without a valid token the request ends here with 401.
+/// Who asks: the bearer of a token, else of the session cookie, else, on a developer's machine, the development user.
+/// Without any of them the request ends here with 401.
 pub struct Caller(pub Bearer);
 
 impl FromRequestParts<SharedApp> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
-        let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let header = given.next().ok_or_else(ApiError::unauthorized)?;
+        let bearer = recognize(parts, app).await?;
+        scope::note_user(bearer.user);
+        app.rate_limits.check(Class::of(parts), &bearer.user.to_string())?;
+        Ok(Self(bearer))
+    }
+}
+
+async fn recognize(parts: &Parts, app: &SharedApp) -> ApiResult<Bearer> {
+    let mut given = parts.headers.get_all(header::AUTHORIZATION).iter();
+    if let Some(header) = given.next() {
         if given.next().is_some() {
             return Err(ApiError::invalid_token("more than one Authorization header"));
         }
@@ -42,10 +52,35 @@ impl FromRequestParts<SharedApp> for Caller {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| ApiError::invalid_token("expected: Authorization: Bearer <token>"))?;
-        let bearer = auth::authenticate_bearer(app, token)?;
-        scope::note_user(bearer.user);
-        app.rate_limits.check(Class::of(parts), &bearer.user.to_string())?;
-        Ok(Self(bearer))
+        let bearer = auth::authenticate_bearer(app, token).await?;
+        if bearer.is_person() {
+            Slot::of(parts).offer(token, bearer.expires_at);
+        }
+        return Ok(bearer);
+    }
+    if let Some(token) = cookie::session_token(&parts.headers)? {
+        let bearer = auth::authenticate_person(app, &token).await?;
+        origin::refuse_forgery(app, &parts.method, &parts.headers)?;
+        return Ok(bearer);
+    }
+    if app.secrets.dev_user.is_some() {
+        origin::refuse_strangers(app, &parts.headers)?;
+    }
+    auth::dev_user(app).await?.ok_or_else(ApiError::unauthorized)
+}
+
+/// A caller who is a person. A worker key, which acts in its one organization, is answered 403.
+pub struct Person(pub Bearer);
+
+impl FromRequestParts<SharedApp> for Person {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let Caller(bearer) = Caller::from_request_parts(parts, app).await?;
+        match bearer.kind {
+            Kind::Person => Ok(Self(bearer)),
+            Kind::Worker { .. } => Err(ApiError::forbidden().with("reason", "a worker key may not do this")),
+        }
     }
 }
 
@@ -101,7 +136,7 @@ impl<T: FromStr> FromRequestParts<SharedApp> for PathVersion<T> {
 }
 
 /// Reads an id, in the form that the server itself writes.
-fn id<T: FromStr>(field: &str, text: &str) -> ApiResult<T> {
+pub(super) fn id<T: FromStr>(field: &str, text: &str) -> ApiResult<T> {
     if text.len() != 36 {
         return Err(ApiError::field(field, "expected a UUID"));
     }

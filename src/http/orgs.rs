@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, PathId, Query, object, required};
+use super::extract::{Body, Caller, PathId, Person, Query, object, required};
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::scope;
 use crate::app::SharedApp;
@@ -80,7 +80,7 @@ pub struct New {
 )]
 pub async fn create(
     State(app): State<SharedApp>,
-    Caller(caller): Caller,
+    Person(caller): Person,
     Body(new): Body<New>,
 ) -> ApiResult<(StatusCode, Json<Org>)> {
     let name = required("name", new.name.as_deref(), 255)?;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tracing::{debug, error};
 
 use super::frame::Frame;
+use crate::auth::sid::Sid;
 use crate::session::peer::Peer;
 use crate::store::events::{LogRow, open_event, split_line};
 
@@ -88,7 +89,7 @@ impl Inboxes {
                 seq = seq.next();
                 let (public, _) = split_line(line);
                 match Event::parse(public) {
-                    Ok(Event::SessionEnded { sid }) => self.end(user, &sid),
+                    Ok(Event::SessionEnded { sid }) => self.end(user, sid),
                     Ok(Event::Other) => {
                         let Some(open) = open_event(public, Channel::User, seq, &row.at, seq == row.seq) else {
                             continue;
@@ -105,8 +106,8 @@ impl Inboxes {
     }
 
     /// Closes the sockets that a user opened with the sign-in `sid`, which has ended.
-    pub fn end(&self, user: UserId, sid: &str) {
-        for peer in self.peers(user).into_iter().filter(|peer| peer.is_of_sign_in(sid)) {
+    pub fn end(&self, user: UserId, sid: Sid) {
+        for peer in self.peers(user).into_iter().filter(|peer| peer.sid == sid) {
             peer.outbound.close(CloseCode::TokenInvalid, "signed out");
         }
     }
@@ -120,7 +121,7 @@ impl Inboxes {
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
     /// A sign-in has ended; no client is told.
-    SessionEnded { sid: String },
+    SessionEnded { sid: Sid },
     /// It goes to the user's sessions as it is.
     Other,
 }
@@ -135,11 +136,12 @@ impl Event {
         }
         #[derive(Deserialize)]
         struct Payload {
-            sid: Option<String>,
+            sid: Option<Sid>,
         }
         let line: Line<'_> = serde_json::from_str(public)?;
         Ok(match (line.kind, line.payload.sid) {
-            ("session_ended", sid) => Event::SessionEnded { sid: sid.unwrap_or_default() },
+            ("session_ended", Some(sid)) => Event::SessionEnded { sid },
+            ("session_ended", None) => return Err(serde::de::Error::missing_field("sid")),
             _ => Event::Other,
         })
     }
@@ -166,11 +168,11 @@ mod tests {
         for id in [ann, ann, bob] {
             let user = User { id, name: None, email: None };
             let via = Arc::new(Via { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None });
-            let peer = Arc::new(Peer::new(SessionId::random(), ClientId::random(), user, via, 100_000));
+            let peer = Arc::new(Peer::new(SessionId::random(), ClientId::random(), user, via, Sid::of("a"), 100_000));
             inboxes.enter(&peer).await;
             peers.push(peer);
         }
-        let body = "{\"by\": null, \"type\": \"session_ended\", \"payload\": {\"sid\": \"x\"}}\n\
+        let body = "{\"by\": null, \"type\": \"session_ended\", \"payload\": {\"sid\": \"ba7816bf8f01cfea414140de5dae2223\"}}\n\
             {\"by\": null, \"type\": \"notifications_read\", \"payload\": {\"ids\": [], \"unreadCount\": 2}}";
         let row = LogRow { stream: ann.0, seq: Seq(9), count: 2, body: body.into(), at: "2026-01-01T00:00:00Z".into() };
         inboxes.deliver(ann, std::slice::from_ref(&row));

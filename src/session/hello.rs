@@ -82,11 +82,15 @@ fn refuse_token(error: &AuthError) -> Farewell {
             let error = Error::new(ErrorCode::Unavailable, "the database does not answer; try again");
             Farewell::new(CloseCode::Overloaded, "the database does not answer").with_error(error)
         }
+        AuthError::KeysAway => {
+            let error = Error::new(ErrorCode::Unavailable, "the token cannot be checked now; try again");
+            Farewell::new(CloseCode::Overloaded, "the token cannot be checked now").with_error(error)
+        }
         AuthError::Expired => {
             let error = Error::new(ErrorCode::Unauthenticated, "the token has expired");
             Farewell::new(CloseCode::TokenExpired, "the token has expired").with_error(error)
         }
-        _ => {
+        AuthError::Invalid => {
             let error = Error::new(ErrorCode::Unauthenticated, "the token does not verify");
             Farewell::new(CloseCode::TokenInvalid, "the token does not verify").with_error(error)
         }

@@ -8,6 +8,7 @@ use glassbox_protocol::{ClientId, ProjectId, Seq, SessionId};
 use tokio::sync::Notify;
 
 use super::outbound::Outbound;
+use crate::auth::sid::Sid;
 use crate::store::Via;
 
 /// The shared side of a session.
@@ -20,6 +21,8 @@ pub struct Peer {
     pub user: User,
     /// and from where.
     pub via: Arc<Via>,
+    /// The sign-in that ends the session when it ends.
+    pub sid: Sid,
     /// What waits for the client.
     pub outbound: Outbound,
     /// Commands without an answer.
@@ -43,12 +46,20 @@ pub enum Notice {
 
 impl Peer {
     /// Makes the shared side of a session.
-    pub fn new(session: SessionId, client: ClientId, user: User, via: Arc<Via>, outbound_bytes_max: usize) -> Self {
+    pub fn new(
+        session: SessionId,
+        client: ClientId,
+        user: User,
+        via: Arc<Via>,
+        sid: Sid,
+        outbound_bytes_max: usize,
+    ) -> Self {
         Self {
             session,
             client,
             user,
             via,
+            sid,
             outbound: Outbound::new(outbound_bytes_max),
             unanswered: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
@@ -56,11 +67,6 @@ impl Peer {
             notices: Mutex::default(),
             has_notices: Notify::new(),
         }
-    }
-
-    /// Whether the session was opened with the sign-in that is named so. Sessions do not carry that name yet, so none is.
-    pub fn is_of_sign_in(&self, _sid: &str) -> bool {
-        false
     }
 
     /// The session is over; rooms that were not told let go of it by themselves.

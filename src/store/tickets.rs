@@ -5,15 +5,17 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Tx;
+use crate::auth::sid::Sid;
 
 /// Notes a new ticket. The context must be its user's.
 ///
 /// # Errors
 /// The database is away, or the user is gone.
-pub async fn create(tx: &mut Tx, id: Uuid, user: UserId, expires_at: OffsetDateTime) -> sqlx::Result<()> {
-    sqlx::query("insert into realtime.tickets (id, user_id, expires_at) values ($1, $2, $3)")
+pub async fn create(tx: &mut Tx, id: Uuid, user: UserId, sid: Sid, expires_at: OffsetDateTime) -> sqlx::Result<()> {
+    sqlx::query("insert into realtime.tickets (id, user_id, sid, expires_at) values ($1, $2, $3, $4)")
         .bind(id)
         .bind(user.0)
+        .bind(sid.to_string())
         .bind(expires_at)
         .execute(tx.conn())
         .await?;
@@ -38,4 +40,22 @@ pub async fn redeem(tx: &mut Tx, id: Uuid, user: UserId) -> sqlx::Result<bool> {
     .execute(tx.conn())
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Voids the tickets of a sign-in. The context must be its user's.
+///
+/// # Errors
+/// The database is away.
+pub async fn void(tx: &mut Tx, user: UserId, sid: Sid) -> sqlx::Result<()> {
+    sqlx::query(
+        "update realtime.tickets
+        set expires_at = least(expires_at, clock_timestamp())
+        where user_id = $1
+            and sid = $2",
+    )
+    .bind(user.0)
+    .bind(sid.to_string())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }

@@ -57,6 +57,7 @@ pub struct Builder {
     http: HttpConfig,
     pool: u32,
     drain: Duration,
+    secrets: Secrets,
     database_addresses: Vec<Option<SocketAddr>>,
 }
 
@@ -88,6 +89,12 @@ impl Builder {
     /// How long a drain may take.
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
+        self
+    }
+
+    /// Changes how all instances recognize callers.
+    pub fn secrets(mut self, change: impl FnOnce(&mut Secrets)) -> Self {
+        change(&mut self.secrets);
         self
     }
 
@@ -148,6 +155,7 @@ impl World {
             },
             pool: 8,
             drain: Duration::from_secs(5),
+            secrets: Secrets::new(DEVELOPMENT_SECRET, true),
             database_addresses: Vec::new(),
         }
     }
@@ -274,7 +282,7 @@ impl World {
             drain: self.builder.drain,
             http: self.builder.http,
             limits: self.builder.limits.clone(),
-            secrets: Secrets { secret: DEVELOPMENT_SECRET.to_owned(), is_development: true },
+            secrets: self.builder.secrets.clone(),
             metrics: None,
         })
         .await
