@@ -105,8 +105,12 @@ pub struct SignIn {
     path = "/api/v1/auth/session",
     tag = "auth",
     request_body = SignIn,
-    responses((status = 204, description = "The cookie is set.")),
-    extensions(("x-right" = json!("valid token"))),
+    responses(
+        (status = 204, description = "The cookie is set."),
+        (status = 401, description = "The token does not verify.", body = ErrorBody),
+        (status = 403, description = "Not from a page that may call.", body = ErrorBody),
+    ),
+    extensions(("x-right" = json!("none"))),
 )]
 pub async fn sign_in(
     State(app): State<SharedApp>,

@@ -5,6 +5,8 @@ mod auth;
 mod canvas;
 mod chaos;
 mod cli;
+mod cognito;
+mod cookies;
 mod embedded;
 mod feed_order;
 mod http;
@@ -24,3 +26,5 @@ mod schema;
 mod sockets;
 #[allow(dead_code, reason = "what tests stand on is written for all of them")]
 mod support;
+mod users;
+mod worker_keys;

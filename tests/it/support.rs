@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub mod client;
 pub mod database;
+pub mod issuer;
 pub mod mirror;
 pub mod proxy;
 pub mod world;
