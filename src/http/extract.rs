@@ -222,6 +222,10 @@ impl<T: DeserializeOwned> FromRequest<SharedApp> for Body<T> {
             scope::note_body(&bytes);
         }
         let text = if bytes.trim_ascii().is_empty() { b"{}".as_slice() } else { bytes.as_ref() };
+        // Serde would take a list for the fields in their order.
+        if text.trim_ascii_start().starts_with(b"[") {
+            return Err(ApiError::field("body", "expected a JSON object of the documented form"));
+        }
         let mut json = serde_json::Deserializer::from_slice(text);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
             let path = e.path().to_string();

@@ -1,5 +1,7 @@
 //! Who gets a token, and what it opens.
 
+use std::time::Duration;
+
 use glassbox_protocol::{ClientId, UserId};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use uuid::Uuid;
 
 use crate::support::client::Client;
 use crate::support::world::World;
+use crate::support::{DEADLINE, wait_until};
 
 async fn dev_token(world: &World, user: &str, email: &str) -> (String, Value) {
     let body = json!({"userId": user, "email": email});
@@ -20,13 +23,15 @@ async fn dev_token(world: &World, user: &str, email: &str) -> (String, Value) {
 #[tokio::test]
 async fn a_dev_user_is_found_by_id_or_name_and_made_if_missing() {
     let world = World::start().await;
-    let (by_name, prefixed, invited) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
+    let [by_name, prefixed, invited, in_lower_case, as_given] = std::array::from_fn(|_| Uuid::new_v4());
     world
         .sql(&format!(
             "insert into users (id, cognito_sub, email) values
                 ('{by_name}', 'dev-user-1', 'a@example.org'),
                 ('{prefixed}', 'dev-ben', 'b@example.org'),
-                ('{invited}', 'invited:c@example.org', 'c@example.org')"
+                ('{invited}', 'invited:c@example.org', 'c@example.org'),
+                ('{in_lower_case}', 'invited:f@example.org', 'f@example.org'),
+                ('{as_given}', 'invited:G@Example.org', 'G@Example.org')"
         ))
         .await;
     let fresh = Uuid::new_v4();
@@ -38,6 +43,8 @@ async fn a_dev_user_is_found_by_id_or_name_and_made_if_missing() {
         ("chiara".to_owned(), "c@example.org", Some(invited)),
         (fresh.to_string(), "d@example.org", Some(fresh)),
         ("new".to_owned(), "e@example.org", None),
+        ("diana".to_owned(), "F@Example.ORG", Some(in_lower_case)),
+        ("emil".to_owned(), "G@Example.org", Some(as_given)),
     ] {
         let (_, claims) = dev_token(&world, &asked, email).await;
         let user: Uuid = claims["user_id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
@@ -51,7 +58,7 @@ async fn a_dev_user_is_found_by_id_or_name_and_made_if_missing() {
     }
     let rows: i64 =
         sqlx::query_scalar("select count(*) from users").fetch_one(&world.database.superuser()).await.expect("a count");
-    assert_eq!(rows, 5);
+    assert_eq!(rows, 7);
 }
 
 #[tokio::test]
@@ -95,6 +102,7 @@ async fn what_is_no_token_of_ours_is_refused() {
         "Bearer".to_owned(),
         "Bearer ".to_owned(),
         ada.token.clone(),
+        format!("Bearer {}", "x".repeat(17 * 1024)),
     ] {
         let request = world.http.get(world.url(0, "/api/v1/orgs")).header("authorization", &header);
         let response = request.send().await.expect("an answer");
@@ -102,6 +110,8 @@ async fn what_is_no_token_of_ours_is_refused() {
         let answer: Value = response.json().await.expect("JSON");
         assert_eq!(answer["code"], "INVALID_TOKEN", "{header}");
     }
+    let twice = world.http.get(world.url(0, "/api/v1/orgs")).bearer_auth(&ada.token).bearer_auth(&ada.token);
+    assert_eq!(twice.send().await.expect("an answer").status(), StatusCode::UNAUTHORIZED);
     let request = world.http.get(world.url(0, "/api/v1/orgs")).header("authorization", format!("bEARER {}", ada.token));
     assert_eq!(request.send().await.expect("an answer").status(), StatusCode::OK);
 }
@@ -117,4 +127,41 @@ async fn the_token_of_somebody_who_is_gone_opens_nothing() {
         assert_eq!(request.send().await.expect("an answer").status(), StatusCode::UNAUTHORIZED, "{path}");
     }
     assert!(Client::try_connect(world.address(0), &ada.token, ClientId::random()).await.is_err());
+}
+
+#[tokio::test]
+async fn only_a_ticket_opens_a_socket_from_its_address() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let upgrade = async |token: &str| {
+        let request = world
+            .http
+            .get(world.url(0, &format!("/ws?token={token}")))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("sec-websocket-protocol", "glassbox.v2");
+        request.send().await.expect("an answer").status()
+    };
+    let ticket = world.post("/api/v1/auth/ws-token", Some(&ada), &Value::Null).await;
+    let ticket = ticket["token"].as_str().expect("a ticket");
+    for refused in [ada.token.as_str(), "", "x", "gbw_x_y", &format!("{ticket}{}", "x".repeat(17 * 1024))] {
+        assert_eq!(upgrade(refused).await, StatusCode::UNAUTHORIZED, "{refused}");
+    }
+    assert_eq!(upgrade(ticket).await, StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(upgrade(ticket).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn whoever_is_deleted_is_soon_a_stranger_everywhere() {
+    let world = World::builder().secrets(|secrets| secrets.caller_life = Duration::from_millis(200)).start().await;
+    let ada = world.user("ada").await;
+    let status = async || {
+        let request = world.http.get(world.url(0, "/api/v1/orgs")).bearer_auth(&ada.token);
+        request.send().await.expect("an answer").status()
+    };
+    assert_eq!(status().await, StatusCode::OK);
+    world.sql("delete from users").await;
+    wait_until("the token is refused", DEADLINE, async || status().await == StatusCode::UNAUTHORIZED).await;
 }

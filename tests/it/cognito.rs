@@ -152,8 +152,8 @@ async fn an_invitation_is_found_by_somebody_whose_access_token_came_first() {
     world
         .sql(&format!(
             "insert into project_members (project_id, user_id, role) values ('{project}', '{invited}', 'viewer');
-             insert into nodes (org_id, project_id, title, supervisor_user_id)
-             select org_id, id, 'x', '{invited}' from projects where id = '{project}'"
+             insert into nodes (org_id, project_id, title, author_type, supervisor_user_id)
+             select org_id, id, 'x', 'human', '{invited}' from projects where id = '{project}'"
         ))
         .await;
     let access = signed(&issuer.access("guest-sub"));
@@ -431,7 +431,7 @@ async fn without_any_keys_nobody_is_called_a_forger() {
     let too_large = json!({"keys": [Key::nth(0).jwk()], "padding": "x".repeat(64 * 1024)});
     let too_many =
         json!({"keys": (0..21).map(|i| with(Key::nth(0).jwk(), "kid", json!(format!("k{i}")))).collect::<Vec<_>>()});
-    for mood in [
+    let moods = [
         Mood::Fails,
         Mood::Hangs,
         Mood::Redirects(good()),
@@ -439,7 +439,8 @@ async fn without_any_keys_nobody_is_called_a_forger() {
         Mood::Answers(too_many),
         Mood::Answers(json!({"keys": []})),
         Mood::Answers(json!("nothing")),
-    ] {
+    ];
+    futures::future::join_all(moods.map(async |mood| {
         let issuer = Issuer::start().await;
         issuer.is(mood.clone());
         let world = start(&issuer).await;
@@ -454,7 +455,8 @@ async fn without_any_keys_nobody_is_called_a_forger() {
         // It is soon noticed that the pool is back.
         issuer.is(Mood::Answers(good()));
         wait_until("the pool is back", DEADLINE, async || me(&world, &token).await.0 == StatusCode::OK).await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]

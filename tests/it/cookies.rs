@@ -167,12 +167,11 @@ async fn another_page_changes_nothing_with_somebodys_cookie() {
         }
         assert_eq!(send(read).await.status(), StatusCode::OK);
     }
-    for (method, path) in [
-        (Method::POST, "/api/v1/orgs"),
-        (Method::POST, "/api/v1/auth/ws-token"),
-        (Method::DELETE, SESSION),
-    ] {
-        let answer = send(with_cookie(call(&world, method, path), &ada.token).json(&json!({"name": "x", "slug": "x"}))).await;
+    for (method, path) in
+        [(Method::POST, "/api/v1/orgs"), (Method::POST, "/api/v1/auth/ws-token"), (Method::DELETE, SESSION)]
+    {
+        let answer =
+            send(with_cookie(call(&world, method, path), &ada.token).json(&json!({"name": "x", "slug": "x"}))).await;
         assert_eq!((answer.status(), cookie(answer.headers())), (StatusCode::FORBIDDEN, None), "{path}");
     }
     let twice = with_cookie(call(&world, Method::PATCH, ME), &ada.token)
