@@ -481,6 +481,8 @@ async fn a_development_token_and_a_pools_token_stand_beside_each_other_in_develo
         })
         .start_on(crate::support::database::TestDatabase::create().await)
         .await;
+    let id = ada.id;
+    production.sql(&format!("insert into users (id, cognito_sub, email) values ('{id}', 'x', 'x@example.org')")).await;
     assert_eq!(me(&production, &ada.token).await.0, StatusCode::UNAUTHORIZED);
     assert!(Client::try_connect(production.address(0), &ada.token, ClientId::random()).await.is_err());
     signed_in(&production, &signed(&issuer.access("ada"))).await;
