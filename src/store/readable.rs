@@ -76,9 +76,9 @@ pub async fn has_file(tx: &mut Tx, org: OrgId, user: UserId, file: Uuid) -> sqlx
             .await?;
     let Some(uploader) = uploader else { return Ok(false) };
     match members::org_role(tx, org, user).await? {
-        None => return Ok(false),
-        Some(OrgRole::Owner | OrgRole::Admin) => return Ok(true),
-        Some(_) if uploader == Some(user.0) => return Ok(true),
+        None => Ok(false),
+        Some(OrgRole::Owner | OrgRole::Admin) => Ok(true),
+        Some(_) if uploader == Some(user.0) => Ok(true),
         Some(role) => {
             let attached: Vec<Uuid> = sqlx::query_scalar(
                 "select distinct n.project_id

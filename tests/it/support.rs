@@ -7,6 +7,7 @@ pub mod database;
 pub mod issuer;
 pub mod mirror;
 pub mod proxy;
+pub mod rest;
 pub mod world;
 
 /// How long anything may take in a test before it counts as not happening.
