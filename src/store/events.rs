@@ -60,7 +60,7 @@ pub async fn after(connections: &PgPool, positions: &[(Uuid, Seq)]) -> sqlx::Res
         from unnest($1::uuid[], $2::bigint[]) p (stream_id, seq)
         cross join lateral (
             select l.stream_id, l.seq, l.n, l.body, l.at
-            from realtime.events l
+            from realtime.log l
             where l.stream_id = p.stream_id
                 and l.seq > p.seq
             order by l.seq

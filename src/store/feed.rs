@@ -59,7 +59,7 @@ pub async fn after(
         "select e.seq, e.n, e.body,",
         time_text!("e.at"),
         " as at
-        from realtime.events e
+        from realtime.log e
         where e.stream_id = $1
             and e.seq > $2
             and e.seq - e.n < $3
