@@ -20,10 +20,12 @@ pub mod nodes;
 pub mod notifications;
 pub mod once;
 pub mod openapi;
+pub mod org_members;
 pub mod orgs;
 pub mod origin;
 pub mod page;
 pub mod parts;
+pub mod project_members;
 pub mod projects;
 pub mod rate_limit;
 pub mod schema;
@@ -87,9 +89,14 @@ pub fn router(app: SharedApp) -> Router {
         .routes(routes!(orgs::get))
         .routes(routes!(worker_keys::list, worker_keys::create))
         .routes(routes!(worker_keys::revoke))
+        .routes(routes!(orgs::get, orgs::update, orgs::delete))
+        .routes(routes!(org_members::list, org_members::add))
+        .routes(routes!(org_members::update, org_members::remove))
         .routes(routes!(projects::list, projects::create));
     let projects = OpenApiRouter::new()
-        .routes(routes!(projects::get))
+        .routes(routes!(projects::get, projects::update, projects::delete))
+        .routes(routes!(project_members::list, project_members::add))
+        .routes(routes!(project_members::update, project_members::remove))
         .routes(routes!(projects::snapshot))
         .routes(routes!(events::list))
         .routes(routes!(canvas::export, canvas::import).layer(DefaultBodyLimit::max(CANVAS_BYTES_MAX)));

@@ -14,6 +14,7 @@ pub mod demo;
 pub mod http;
 pub mod lock;
 pub mod metrics;
+pub mod org_settings;
 pub mod postgres;
 pub mod room;
 pub mod server;

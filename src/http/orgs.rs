@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use glassbox_protocol::OrgId;
+use glassbox_protocol::{OrgId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -13,8 +13,17 @@ use super::extract::{Body, Caller, PathId, Person, Query, object, required};
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::scope;
 use crate::app::SharedApp;
-use crate::store::Tenant;
-use crate::store::orgs::{self, HIDDEN, Org};
+use crate::auth::rights::{OrgRight, OrgRole};
+use crate::org_settings::{self, keep_secrets};
+use crate::store::members;
+use crate::store::orgs::{self, Org, OrgChanges};
+use crate::store::{Tenant, Tx};
+
+/// What somebody with a right is in an organization. Strangers get the same answer as for one that does not exist.
+pub(super) async fn permit(tx: &mut Tx, org: OrgId, user: UserId, right: OrgRight) -> ApiResult<OrgRole> {
+    let role = members::org_role(tx, org, user).await?.ok_or_else(ApiError::not_found)?;
+    if role.may(right) { Ok(role) } else { Err(ApiError::forbidden()) }
+}
 
 /// `GET /api/v1/orgs`
 #[utoipa::path(
@@ -85,15 +94,16 @@ pub async fn create(
 ) -> ApiResult<(StatusCode, Json<Org>)> {
     let name = required("name", new.name.as_deref(), 255)?;
     let slug = slug(new.slug.as_deref())?;
-    let mut settings = object("settings", new.settings)?;
-    forget_hidden(&mut settings);
+    let mut settings = org_settings(new.settings)?;
+    // Nothing is stored yet that a mask could stand for.
+    keep_secrets(&mut settings, &Value::Null);
 
     let org = OrgId::random();
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     if let Err(e) = orgs::create(&mut tx, org, caller.user, name, &slug, &settings).await {
         return Err(match e.as_database_error().and_then(|e| e.constraint()) {
-            _ if orgs::is_taken_slug(&e) => ApiError::conflict("the slug is taken").with("field", "slug"),
+            _ if orgs::is_taken_slug(&e) => taken_slug(),
             // The token is good and its user is gone.
             Some("org_members_user_id_fkey") => ApiError::invalid_token("the token is not valid"),
             _ => e.into(),
@@ -114,18 +124,99 @@ fn slug(text: Option<&str>) -> ApiResult<String> {
     }
 }
 
-/// The mask that stands for a secret means "as it is stored"; a new organization has none stored.
-fn forget_hidden(settings: &mut Value) {
-    let is_mask = |object: &Value, key: &str| object.get(key).and_then(Value::as_str) == Some(HIDDEN);
-    if is_mask(settings, "selfHostedKey")
-        && let Some(fields) = settings.as_object_mut()
-    {
-        fields.remove("selfHostedKey");
+fn org_settings(settings: Option<Value>) -> ApiResult<Value> {
+    let settings = object("settings", settings)?;
+    org_settings::check(&settings).map_err(|(field, reason)| ApiError::field(&field, reason))?;
+    Ok(settings)
+}
+
+fn taken_slug() -> ApiError {
+    ApiError::conflict("the slug is taken").with("field", "slug")
+}
+
+/// What is to change; absent fields stay.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OrgChange)]
+pub struct Change {
+    #[schema(min_length = 1, max_length = 255, example = "Acme")]
+    name: Option<String>,
+    /// Compared and kept in lower case.
+    #[schema(min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9-]+$", example = "acme")]
+    slug: Option<String>,
+    /// Replaces the object. `********` in the place of a secret keeps what is stored; so does a model of the same name
+    /// without its key.
+    #[schema(value_type = Option<Object>, example = json!({ "defaultModel": "fast" }))]
+    settings: Option<Value>,
+    /// How long the log is kept: `full` for ever, `snapshot` for three days, `audit` for 24 hours, and always its newest
+    /// 10 000 events.
+    #[schema(pattern = "^(full|snapshot|audit)$", example = "snapshot")]
+    event_sourcing_level: Option<String>,
+}
+
+/// `PATCH /api/v1/orgs/{orgId}`
+#[utoipa::path(
+    patch,
+    path = "/api/v1/orgs/{orgId}",
+    tag = "organizations",
+    request_body = Change,
+    responses((status = 200, body = Org)),
+    extensions(("x-right" = json!("org.update"))),
+)]
+pub async fn update(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(org): PathId<OrgId>,
+    Body(change): Body<Change>,
+) -> ApiResult<Json<Org>> {
+    let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
+    permit(&mut tx, org, caller.user, OrgRight::Update).await?;
+    let slug = change.slug.as_deref().map(|text| slug(Some(text))).transpose()?;
+    let mut changes = OrgChanges {
+        name: change.name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
+        slug: slug.as_deref(),
+        settings: change.settings.map(|settings| org_settings(Some(settings))).transpose()?,
+        event_sourcing_level: change.event_sourcing_level.as_deref().map(level).transpose()?,
+    };
+    if let Some(settings) = &mut changes.settings {
+        // Of two that write at once, the second one finds the secrets of the first.
+        orgs::lock(&mut tx, org).await?;
+        keep_secrets(settings, &orgs::settings(&mut tx, org).await?);
     }
-    let models = settings.get_mut("models").and_then(Value::as_array_mut);
-    for model in models.into_iter().flatten().filter(|model| is_mask(model, "apiKey")) {
-        if let Some(fields) = model.as_object_mut() {
-            fields.remove("apiKey");
-        }
+    tx.set_origin(&scope::origin(caller.user), &[]).await?;
+    if let Err(e) = orgs::update(&mut tx, org, &changes).await {
+        return Err(if orgs::is_taken_slug(&e) { taken_slug() } else { e.into() });
     }
+    let changed = orgs::seen_by(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
+    tx.commit().await?;
+    Ok(Json(changed))
+}
+
+fn level(text: &str) -> ApiResult<&str> {
+    if ["full", "snapshot", "audit"].contains(&text) {
+        Ok(text)
+    } else {
+        Err(ApiError::field("eventSourcingLevel", "expected full, snapshot or audit"))
+    }
+}
+
+/// `DELETE /api/v1/orgs/{orgId}`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/orgs/{orgId}",
+    tag = "organizations",
+    responses((status = 204, description = "Deleted with all that belongs to it.")),
+    extensions(("x-right" = json!("org.delete"))),
+)]
+pub async fn delete(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(org): PathId<OrgId>,
+) -> ApiResult<StatusCode> {
+    let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
+    permit(&mut tx, org, caller.user, OrgRight::Delete).await?;
+    tx.set_origin(&scope::origin(caller.user), &[]).await?;
+    orgs::delete(&mut tx, org).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

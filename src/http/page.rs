@@ -101,3 +101,9 @@ pub struct Counted<T> {
     offset: i64,
     has_more: bool,
 }
+impl<T> List<T> {
+    /// The items alone.
+    pub fn into_data(self) -> Vec<T> {
+        self.data
+    }
+}

@@ -1,5 +1,7 @@
 //! Projects.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,14 +13,15 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, PathId, Query, object, optional, required};
+use super::extract::{Body, Caller, PathId, Query, object, optional, present, required};
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::schema;
 use super::scope;
 use crate::app::{App, SharedApp};
 use crate::auth::rights::{OrgRight, ProjectRight, ProjectRole};
 use crate::auth::{self, Bearer};
-use crate::store::projects::{self, NewProject, Project};
+use crate::command::validate::STATUS_MAX;
+use crate::store::projects::{self, NewProject, Project, ProjectChanges};
 use crate::store::snapshot::{self, ProjectSnapshot};
 use crate::store::{Tenant, Tx, members};
 
@@ -142,7 +145,10 @@ pub async fn create(
         name: required("name", new.name.as_deref(), 255)?,
         description: optional("description", new.description.as_deref(), DESCRIPTION_CHARS_MAX)?,
         settings: project_settings(new.settings)?,
-        workflow_states: workflow_states(new.workflow_states)?,
+        workflow_states: match &new.workflow_states {
+            Some(states) => workflow_states(states)?,
+            None => json!(["draft", "in_progress", "complete"]),
+        },
     };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let project = projects::create(&mut tx, org, caller.user, &new).await?;
@@ -153,23 +159,105 @@ pub async fn create(
 fn project_settings(settings: Option<Value>) -> ApiResult<Value> {
     let settings = object("settings", settings)?;
     match settings.get("visibility") {
-        None => Ok(settings),
-        Some(Value::String(text)) if text == "org" || text == "private" => Ok(settings),
-        Some(_) => Err(ApiError::field("settings.visibility", "expected org or private")),
+        None => {}
+        Some(Value::String(text)) if text == "org" || text == "private" => {}
+        Some(_) => return Err(ApiError::field("settings.visibility", "expected org or private")),
+    }
+    match settings.get("defaultNodeStatus") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(status)) => {
+            required("settings.defaultNodeStatus", Some(status), STATUS_MAX)?;
+        }
+        Some(_) => return Err(ApiError::field("settings.defaultNodeStatus", "expected a text")),
+    }
+    match settings.get("enforceWorkflow") {
+        None | Some(Value::Null | Value::Bool(_)) => Ok(settings),
+        Some(_) => Err(ApiError::field("settings.enforceWorkflow", "expected true or false")),
     }
 }
 
-fn workflow_states(states: Option<Vec<String>>) -> ApiResult<Value> {
-    let Some(states) = states else {
-        return Ok(json!(["draft", "in_progress", "complete"]));
-    };
+fn workflow_states(states: &[String]) -> ApiResult<Value> {
     if states.is_empty() {
         return Err(ApiError::field("workflowStates", "must not be empty"));
     }
+    let mut seen = HashSet::new();
     for (i, state) in states.iter().enumerate() {
-        required(&format!("workflowStates[{i}]"), Some(state), 50)?;
+        let field = format!("workflowStates[{i}]");
+        if !seen.insert(required(&field, Some(state), STATUS_MAX)?) {
+            return Err(ApiError::field(&field, "stands there twice"));
+        }
     }
     Ok(json!(states))
+}
+
+/// What is to change; absent fields stay.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ProjectChange)]
+pub struct Change {
+    #[schema(min_length = 1, max_length = 255, example = "Launch")]
+    name: Option<String>,
+    /// `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "What has to be done before the launch.")]
+    description: Option<Option<String>>,
+    /// Replaces the object.
+    #[schema(value_type = Option<ProjectSettings>)]
+    settings: Option<Value>,
+    #[schema(min_items = 1, example = json!(["draft", "in_progress", "review", "complete"]))]
+    workflow_states: Option<Vec<String>>,
+}
+
+/// `PATCH /api/v1/projects/{projectId}`
+#[utoipa::path(
+    patch,
+    path = "/api/v1/projects/{projectId}",
+    tag = "projects",
+    request_body = Change,
+    responses((status = 200, body = Project)),
+    extensions(("x-right" = json!("project.update"))),
+)]
+pub async fn update(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(project): PathId<ProjectId>,
+    Body(change): Body<Change>,
+) -> ApiResult<Json<Project>> {
+    let mut opened = open(&app, caller, project, ProjectRight::Update, Access::Current).await?;
+    let description = match &change.description {
+        None => None,
+        Some(text) => Some(optional("description", text.as_deref(), DESCRIPTION_CHARS_MAX)?),
+    };
+    let changes = ProjectChanges {
+        name: change.name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
+        description,
+        settings: change.settings.map(|settings| project_settings(Some(settings))).transpose()?,
+        workflow_states: change.workflow_states.as_deref().map(workflow_states).transpose()?,
+    };
+    opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
+    let changed = projects::update(&mut opened.tx, project, &changes).await?.ok_or_else(ApiError::not_found)?;
+    opened.tx.commit().await?;
+    Ok(Json(changed.seen_by(opened.role)))
+}
+
+/// `DELETE /api/v1/projects/{projectId}`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/projects/{projectId}",
+    tag = "projects",
+    responses((status = 204, description = "Deleted with all that belongs to it.")),
+    extensions(("x-right" = json!("project.delete"))),
+)]
+pub async fn delete(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathId(project): PathId<ProjectId>,
+) -> ApiResult<StatusCode> {
+    let mut opened = open(&app, caller, project, ProjectRight::Delete, Access::Current).await?;
+    opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
+    projects::delete(&mut opened.tx, project).await?;
+    opened.tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /api/v1/projects/{projectId}`

@@ -10,9 +10,7 @@ use uuid::Uuid;
 use super::Tx;
 use super::projects::time_text;
 use crate::auth::rights::OrgRole;
-
-/// Stands in the place of a stored secret.
-pub const HIDDEN: &str = "********";
+use crate::org_settings::hide_secrets;
 
 macro_rules! select_org {
     () => {
@@ -44,6 +42,8 @@ pub struct Org {
     pub slug: String,
     #[schema(value_type = Object)]
     settings: Json<Value>,
+    /// How long the log is kept: `full` for ever, `snapshot` for three days, `audit` for 24 hours, and always its newest
+    /// 10 000 events.
     event_sourcing_level: String,
     #[schema(format = DateTime)]
     created_at: String,
@@ -65,16 +65,6 @@ impl Org {
             Some(OrgRole::Guest) | None => self.settings.0 = Value::Object(serde_json::Map::new()),
         }
         self
-    }
-}
-
-fn hide_secrets(settings: &mut Value) {
-    if let Some(key) = settings.get_mut("selfHostedKey") {
-        *key = HIDDEN.into();
-    }
-    let models = settings.get_mut("models").and_then(Value::as_array_mut);
-    for key in models.into_iter().flatten().filter_map(|model| model.get_mut("apiKey")) {
-        *key = HIDDEN.into();
     }
 }
 
@@ -153,26 +143,83 @@ pub async fn create(
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
+/// How long one statement of a deletion may take: everything that hangs on the row goes with it.
+const DELETE_TIMEOUT: &str = "14s";
 
-    #[test]
-    fn secrets_are_hidden_and_the_rest_is_kept() {
-        let mut settings = json!({
-            "selfHostedKey": "k",
-            "models": [{"name": "a", "apiKey": "s"}, {"name": "b"}, "odd"],
-            "other": [1]
-        });
-        hide_secrets(&mut settings);
-        assert_eq!(
-            settings,
-            json!({
-                "selfHostedKey": HIDDEN,
-                "models": [{"name": "a", "apiKey": HIDDEN}, {"name": "b"}, "odd"],
-                "other": [1]
-            })
-        );
-    }
+/// Lets the statements that follow take as long as a deletion with all its cascades may.
+///
+/// # Errors
+/// The database is away.
+pub(super) async fn allow_cascade(tx: &mut Tx) -> sqlx::Result<()> {
+    sqlx::query("select set_config('statement_timeout', $1, true)").bind(DELETE_TIMEOUT).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Makes those who change an organization or its members take turns; to the end of the transaction.
+///
+/// # Errors
+/// The database is away, or somebody else takes too long.
+pub async fn lock(tx: &mut Tx, org: OrgId) -> sqlx::Result<()> {
+    sqlx::query("select 1 from organizations where id = $1 for no key update").bind(org.0).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// The settings with their secrets, as they are stored.
+///
+/// # Errors
+/// The database is away, or there is no such organization.
+pub async fn settings(tx: &mut Tx, org: OrgId) -> sqlx::Result<Value> {
+    sqlx::query_scalar("select realtime.object_or_empty(settings) from organizations where id = $1")
+        .bind(org.0)
+        .fetch_one(tx.conn())
+        .await
+}
+
+/// What of an organization is to change; absent fields stay.
+#[derive(Clone, Debug, Default)]
+pub struct OrgChanges<'a> {
+    /// 1 to 255 characters.
+    pub name: Option<&'a str>,
+    /// 1 to 100 of `a-z0-9-`.
+    pub slug: Option<&'a str>,
+    /// The whole object.
+    pub settings: Option<Value>,
+    /// `full`, `snapshot` or `audit`.
+    pub event_sourcing_level: Option<&'a str>,
+}
+
+/// Changes an organization; a row that would not differ is left alone.
+///
+/// # Errors
+/// The database is away; the slug is taken ([`is_taken_slug`]).
+pub async fn update(tx: &mut Tx, org: OrgId, changes: &OrgChanges<'_>) -> sqlx::Result<()> {
+    sqlx::query(
+        "update organizations
+        set name = coalesce($2, name),
+            slug = coalesce($3, slug),
+            settings = coalesce($4, settings),
+            event_sourcing_level = coalesce($5, event_sourcing_level)
+        where id = $1
+            and (name, slug, settings, event_sourcing_level) is distinct from (
+                coalesce($2, name), coalesce($3, slug), coalesce($4, settings), coalesce($5, event_sourcing_level)
+            )",
+    )
+    .bind(org.0)
+    .bind(changes.name)
+    .bind(changes.slug)
+    .bind(&changes.settings)
+    .bind(changes.event_sourcing_level)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Deletes an organization with all that belongs to it.
+///
+/// # Errors
+/// The database is away, or somebody else holds what belongs to it.
+pub async fn delete(tx: &mut Tx, org: OrgId) -> sqlx::Result<()> {
+    allow_cascade(tx).await?;
+    sqlx::query("delete from organizations where id = $1").bind(org.0).execute(tx.conn()).await?;
+    Ok(())
 }

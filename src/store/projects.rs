@@ -178,3 +178,56 @@ pub async fn by_name(tx: &mut Tx, org: OrgId, name: &str) -> sqlx::Result<Option
         .await?;
     row.map(|row| Ok(ProjectId(row.try_get("id")?))).transpose()
 }
+
+/// What of a project is to change; absent fields stay.
+#[derive(Clone, Debug, Default)]
+pub struct ProjectChanges<'a> {
+    /// 1 to 255 characters.
+    pub name: Option<&'a str>,
+    /// Markdown; `Some(None)` removes it.
+    pub description: Option<Option<&'a str>>,
+    /// The whole object.
+    pub settings: Option<serde_json::Value>,
+    /// A list of texts.
+    pub workflow_states: Option<serde_json::Value>,
+}
+
+/// Changes a project; a row that would not differ is left alone. `None` if it is gone.
+///
+/// # Errors
+/// The database is away.
+pub async fn update(tx: &mut Tx, project: ProjectId, changes: &ProjectChanges<'_>) -> sqlx::Result<Option<Project>> {
+    sqlx::query(
+        "update projects
+        set name = coalesce($2, name),
+            description = case when $3 then $4 else description end,
+            settings = coalesce($5, settings),
+            workflow_states = coalesce($6, workflow_states)
+        where id = $1
+            and (name, description, settings, workflow_states) is distinct from (
+                coalesce($2, name),
+                case when $3 then $4 else description end,
+                coalesce($5, settings),
+                coalesce($6, workflow_states)
+            )",
+    )
+    .bind(project.0)
+    .bind(changes.name)
+    .bind(changes.description.is_some())
+    .bind(changes.description.flatten())
+    .bind(&changes.settings)
+    .bind(&changes.workflow_states)
+    .execute(tx.conn())
+    .await?;
+    by_id(tx, project).await
+}
+
+/// Deletes a project with all that belongs to it.
+///
+/// # Errors
+/// The database is away, or somebody else holds what belongs to it.
+pub async fn delete(tx: &mut Tx, project: ProjectId) -> sqlx::Result<()> {
+    super::orgs::allow_cascade(tx).await?;
+    sqlx::query("delete from projects where id = $1").bind(project.0).execute(tx.conn()).await?;
+    Ok(())
+}

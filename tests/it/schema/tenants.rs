@@ -34,6 +34,8 @@ impl Tenant {
 
 pub async fn two_tenants(database: &TestDatabase) -> [Tenant; 2] {
     let superuser = database.superuser();
+    // What comes with the server belongs to neither of them.
+    run(&superuser, "delete from templates where org_id is null").await;
     [make_tenant(&superuser, "a").await, make_tenant(&superuser, "b").await]
 }
 

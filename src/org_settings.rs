@@ -1,0 +1,153 @@
+//! The settings of an organization: what of them is secret, and how they are written back by those who were not shown
+//! the secrets. Pure.
+
+use serde_json::{Map, Value};
+
+/// Stands in the place of a stored secret.
+pub const HIDDEN: &str = "********";
+
+/// The secrets of the settings themselves, in both spellings.
+const KEYS: [&str; 2] = ["selfHostedKey", "self_hosted_key"];
+/// The secrets of a model.
+const MODEL_KEYS: [&str; 2] = ["apiKey", "api_key"];
+
+/// Puts [`HIDDEN`] in the place of every secret.
+pub fn hide_secrets(settings: &mut Value) {
+    let Some(fields) = settings.as_object_mut() else { return };
+    hide(fields, &KEYS);
+    for model in models_mut(fields) {
+        hide(model, &MODEL_KEYS);
+    }
+}
+
+fn hide(fields: &mut Map<String, Value>, keys: &[&str]) {
+    for key in keys {
+        if let Some(secret) = fields.get_mut(*key) {
+            *secret = HIDDEN.into();
+        }
+    }
+}
+
+/// Fills in what the writer was not shown: [`HIDDEN`] means "as it is stored", and so does a key that is left out of a
+/// model that is stored under the same name. Where nothing is stored, nothing stays.
+pub fn keep_secrets(new: &mut Value, stored: &Value) {
+    let Some(fields) = new.as_object_mut() else { return };
+    for key in KEYS {
+        if is_hidden(fields, key) {
+            restore(fields, key, stored.get(key));
+        }
+    }
+    let stored_models = stored.get("models").and_then(Value::as_array);
+    let find = |name: Option<&Value>| stored_models?.iter().find(|model| name.is_some() && model.get("name") == name);
+    for model in models_mut(fields) {
+        let stored = find(model.get("name"));
+        let is_left_out = !MODEL_KEYS.iter().any(|key| model.contains_key(*key));
+        for key in MODEL_KEYS {
+            if is_left_out || is_hidden(model, key) {
+                restore(model, key, stored.and_then(|stored| stored.get(key)));
+            }
+        }
+    }
+}
+
+fn is_hidden(fields: &Map<String, Value>, key: &str) -> bool {
+    fields.get(key).and_then(Value::as_str) == Some(HIDDEN)
+}
+
+fn restore(fields: &mut Map<String, Value>, key: &str, stored: Option<&Value>) {
+    match stored {
+        Some(secret) => fields.insert(key.to_owned(), secret.clone()),
+        None => fields.remove(key),
+    };
+}
+
+fn models_mut(fields: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+    fields.get_mut("models").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+/// Checks the shapes that secrets are looked for in; all else is kept as it comes. The error is a field and a reason.
+///
+/// # Errors
+/// `models` is not a list of objects with different names.
+pub fn check(settings: &Value) -> Result<(), (String, &'static str)> {
+    let Some(models) = settings.get("models").filter(|models| !models.is_null()) else { return Ok(()) };
+    let models = models.as_array().ok_or(("settings.models".to_owned(), "expected a list"))?;
+    for (i, model) in models.iter().enumerate() {
+        let fields = model.as_object().ok_or_else(|| (format!("settings.models[{i}]"), "expected an object"))?;
+        let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+        if name.is_empty() {
+            return Err((format!("settings.models[{i}].name"), "is required"));
+        }
+        if models[..i].iter().any(|earlier| earlier["name"] == name) {
+            return Err((format!("settings.models[{i}].name"), "stands there twice"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_and_the_rest_is_kept() {
+        let mut settings = json!({
+            "selfHostedKey": "k",
+            "models": [{"name": "a", "apiKey": "s"}, {"name": "b"}, {"name": "c", "api_key": "s"}, "odd"],
+            "other": [1]
+        });
+        hide_secrets(&mut settings);
+        assert_eq!(
+            settings,
+            json!({
+                "selfHostedKey": HIDDEN,
+                "models": [{"name": "a", "apiKey": HIDDEN}, {"name": "b"}, {"name": "c", "api_key": HIDDEN}, "odd"],
+                "other": [1]
+            })
+        );
+    }
+
+    #[test]
+    fn a_writer_who_was_shown_no_secrets_loses_none() {
+        let stored = json!({
+            "selfHostedKey": "k",
+            "models": [{"name": "a", "apiKey": "1"}, {"name": "b", "apiKey": "2"}, {"name": "c", "apiKey": "3"}]
+        });
+        let mut new = json!({
+            "selfHostedKey": HIDDEN,
+            "models": [
+                {"name": "c", "apiKey": HIDDEN}, {"name": "a"}, {"name": "b", "apiKey": "new"},
+                {"name": "d", "apiKey": HIDDEN}, {"name": "e"}
+            ]
+        });
+        keep_secrets(&mut new, &stored);
+        assert_eq!(
+            new,
+            json!({
+                "selfHostedKey": "k",
+                "models": [
+                    {"name": "c", "apiKey": "3"}, {"name": "a", "apiKey": "1"}, {"name": "b", "apiKey": "new"},
+                    {"name": "d"}, {"name": "e"}
+                ]
+            })
+        );
+        let mut without = json!({});
+        keep_secrets(&mut without, &stored);
+        assert_eq!(without, json!({}), "what is left out of the settings themselves is gone");
+    }
+
+    #[test]
+    fn models_that_secrets_could_hide_in_are_refused() {
+        let field = |settings: Value| check(&settings).err().map(|(field, _)| field);
+        assert_eq!(field(json!({"models": {"a": {"apiKey": "s"}}})), Some("settings.models".to_owned()));
+        assert_eq!(field(json!({"models": [["s"]]})), Some("settings.models[0]".to_owned()));
+        assert_eq!(field(json!({"models": [{"apiKey": "s"}]})), Some("settings.models[0].name".to_owned()));
+        assert_eq!(
+            field(json!({"models": [{"name": "a"}, {"name": "a"}]})),
+            Some("settings.models[1].name".to_owned())
+        );
+        assert_eq!(field(json!({"models": [{"name": "a", "litellm_model": "x"}], "default_model": "a"})), None);
+    }
+}
