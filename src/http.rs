@@ -34,6 +34,8 @@ pub mod submit;
 pub mod users;
 pub mod versions;
 pub mod worker_keys;
+pub mod template_schema;
+pub mod templates;
 pub mod ws;
 
 use std::panic::AssertUnwindSafe;
@@ -128,6 +130,11 @@ pub fn router(app: SharedApp) -> Router {
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::read_all))
         .routes(routes!(notifications::read));
+    let templates = OpenApiRouter::new()
+        .routes(routes!(templates::list, templates::create))
+        .routes(routes!(templates::get, templates::update, templates::delete))
+        .routes(routes!(templates::apply))
+        .routes(routes!(templates::instantiate));
     let (routes, document) = operation
         .merge(tokens)
         .merge(users)
@@ -137,6 +144,7 @@ pub fn router(app: SharedApp) -> Router {
         .merge(links)
         .merge(locks)
         .merge(trail)
+        .merge(templates)
         .with_state(SharedApp::clone(&app))
         .split_for_parts();
     routes

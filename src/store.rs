@@ -39,6 +39,7 @@ pub mod projects;
 pub mod readable;
 pub mod request_answers;
 pub mod snapshot;
+pub mod templates;
 pub mod tickets;
 pub mod tree;
 pub mod users;

@@ -38,3 +38,4 @@ mod support;
 mod users;
 mod worker_keys;
 mod versions;
+mod templates;
