@@ -236,6 +236,32 @@ async fn a_foreign_writer_is_audited_without_a_user_and_each_change_once() {
 }
 
 #[tokio::test]
+async fn a_worker_key_is_audited_when_it_is_made_and_when_it_is_revoked() {
+    let world = World::start().await;
+    let (_, org, ..) = scene(&world).await;
+    let mut trail = Trail::new(&world, org).await;
+    let (key, user) = (Uuid::new_v4(), Uuid::new_v4());
+    world
+        .sql(&format!("insert into users (id, cognito_sub, email) values ('{user}', 'worker:{key}', 'w@example.org')"))
+        .await;
+    let make = format!(
+        "insert into realtime.worker_keys (id, org_id, user_id, name, secret_hash) values ('{key}', '{org}', '{user}', 'K', decode(repeat('5e', 32), 'hex'))"
+    );
+    world.sql(&make).await;
+    let rows = trail.news().await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!((rows[0].action.as_str(), rows[0].resource_id), ("worker_key.created", Some(key)));
+    assert_eq!(rows[0].details, json!({ "name": "K" }));
+    for (set, expected) in [
+        ("last_used_at = now()", vec![]),
+        ("revoked_at = now()", vec!["worker_key.revoked"]),
+        ("revoked_at = now() + interval '1 s'", vec![]),
+    ] {
+        assert_eq!(trail.of_sql(&format!("update realtime.worker_keys set {set}")).await, expected, "{set}");
+    }
+}
+
+#[tokio::test]
 async fn details_name_what_changed_and_hold_no_secrets_and_no_texts() {
     let world = World::start().await;
     let (_, org, project, node) = scene(&world).await;

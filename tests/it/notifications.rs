@@ -318,8 +318,9 @@ async fn a_question_that_nobody_could_answer_goes_to_the_project_s_admins() {
     // Its author is an agent and its supervisor reads only.
     world
         .sql(&format!(
-            "insert into users (id, cognito_sub, email) values ('{0}', 'worker:7', 'w@example.org');
+            "insert into users (id, cognito_sub, email) values ('{0}', 'agent', 'w@example.org');
              insert into org_members (org_id, user_id) values ('{org}', '{0}');
+             update users set cognito_sub = 'worker:7' where id = '{0}';
              update nodes set author_user_id = '{0}', supervisor_user_id = '{1}' where id = '{node}';
              insert into agent_executions (node_id, status) values ('{node}', 'running');
              update agent_executions set status = 'awaiting_input'",
