@@ -31,11 +31,11 @@ pub mod rate_limit;
 pub mod schema;
 pub mod scope;
 pub mod submit;
+pub mod template_schema;
+pub mod templates;
 pub mod users;
 pub mod versions;
 pub mod worker_keys;
-pub mod template_schema;
-pub mod templates;
 pub mod ws;
 
 use std::panic::AssertUnwindSafe;
@@ -88,7 +88,6 @@ pub fn router(app: SharedApp) -> Router {
     let users = OpenApiRouter::new().routes(routes!(users::me, users::change));
     let orgs = OpenApiRouter::new()
         .routes(routes!(orgs::list, orgs::create))
-        .routes(routes!(orgs::get))
         .routes(routes!(worker_keys::list, worker_keys::create))
         .routes(routes!(worker_keys::revoke))
         .routes(routes!(orgs::get, orgs::update, orgs::delete))

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query};
+use super::once::{Begun, Once};
 use super::projects::{Access, open};
 use super::scope;
 use crate::app::SharedApp;
@@ -101,8 +102,9 @@ pub async fn import(
     Caller(caller): Caller,
     PathId(project): PathId<ProjectId>,
     query: Query,
+    once: Once,
     Body(document): Body<Map<String, Value>>,
-) -> ApiResult<(StatusCode, Json<Imported>)> {
+) -> ApiResult<Response> {
     let parent = query.id::<NodeId>("parentId")?;
     let (dx, dy) = (distance(&query, "dx")?, distance(&query, "dy")?);
     let is_dry_run = query.flag("dryRun")?;
@@ -127,8 +129,12 @@ pub async fn import(
         warnings: import.warnings.clone(),
     };
     if is_dry_run {
-        return Ok((StatusCode::OK, Json(answer)));
+        return Ok((StatusCode::OK, Json(answer)).into_response());
     }
+    let pending = match once.begin(&mut opened.tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     let origin = Origin { audit: Some(Audit::None), ..scope::origin(caller.user) };
     opened.tx.set_origin(&origin, &[]).await?;
     store::canvas::insert(&mut opened.tx, opened.org, project, caller.user, &import).await?;
@@ -139,8 +145,7 @@ pub async fn import(
         details: json!({ "nodes": answer.nodes, "dependencies": answer.dependencies }),
     };
     audit::write(&mut opened.tx, &entry).await?;
-    opened.tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(answer)))
+    pending.finish(opened.tx, StatusCode::CREATED, &answer).await
 }
 
 fn distance(query: &Query, name: &str) -> ApiResult<f64> {

@@ -5,6 +5,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use glassbox_protocol::{OrgId, UserId};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, PathIds, Query, optional, required};
+use super::once::{Begun, Once};
 use super::orgs::permit;
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::scope;
@@ -74,8 +76,9 @@ pub async fn add(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
     PathId(org): PathId<OrgId>,
+    once: Once,
     Body(new): Body<New>,
-) -> ApiResult<(StatusCode, Json<OrgMember>)> {
+) -> ApiResult<Response> {
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
     permit(&mut tx, org, caller.user, OrgRight::ManageMembers).await?;
     let role = new.role.as_deref().map_or(Ok(OrgRole::Member), role)?;
@@ -87,6 +90,10 @@ pub async fn add(
     if role == OrgRole::Owner && mine != OrgRole::Owner {
         return Err(ApiError::forbidden());
     }
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let user = match whom {
         Whom::User(user) => user,
@@ -104,8 +111,7 @@ pub async fn add(
     if member.user.is_agent() {
         return Err(unknown_user());
     }
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(member)))
+    pending.finish(tx, StatusCode::CREATED, &member).await
 }
 
 /// What is to change.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use glassbox_protocol::{OrgId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Person, Query, object, required};
+use super::once::{Begun, Once};
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::scope;
 use crate::app::SharedApp;
@@ -90,8 +92,9 @@ pub struct New {
 pub async fn create(
     State(app): State<SharedApp>,
     Person(caller): Person,
+    once: Once,
     Body(new): Body<New>,
-) -> ApiResult<(StatusCode, Json<Org>)> {
+) -> ApiResult<Response> {
     let name = required("name", new.name.as_deref(), 255)?;
     let slug = slug(new.slug.as_deref())?;
     let mut settings = org_settings(new.settings)?;
@@ -100,6 +103,10 @@ pub async fn create(
 
     let org = OrgId::random();
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     if let Err(e) = orgs::create(&mut tx, org, caller.user, name, &slug, &settings).await {
         return Err(match e.as_database_error().and_then(|e| e.constraint()) {
@@ -110,8 +117,7 @@ pub async fn create(
         });
     }
     let created = orgs::seen_by(&mut tx, org, caller.user).await?.ok_or_else(ApiError::internal)?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(created)))
+    pending.finish(tx, StatusCode::CREATED, &created).await
 }
 
 /// Slugs are compared in lower case, so that is how they are kept.

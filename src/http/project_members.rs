@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use glassbox_protocol::{ProjectId, UserId};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, PathIds, Query, required};
+use super::once::{Begun, Once};
 use super::org_members::Whom;
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::projects::{Access, open};
@@ -67,8 +69,9 @@ pub async fn add(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
     PathId(project): PathId<ProjectId>,
+    once: Once,
     Body(new): Body<New>,
-) -> ApiResult<(StatusCode, Json<ProjectMember>)> {
+) -> ApiResult<Response> {
     let mut opened = open(&app, caller, project, ProjectRight::ManageMembers, Access::Current).await?;
     let role = new.role.as_deref().map_or(Ok(ProjectRole::Member), role)?;
     // Who is elsewhere and who is nowhere get the same answer.
@@ -76,6 +79,10 @@ pub async fn add(
     let user = match Whom::of(new.email.as_deref(), new.user_id)? {
         Whom::User(user) => user,
         Whom::Email(email) => person_with_email(&mut opened.tx, email).await?.ok_or_else(outside)?,
+    };
+    let pending = match once.begin(&mut opened.tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
     };
     opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let is_new = match project_members::add(&mut opened.tx, project, user, role.as_str()).await {
@@ -87,8 +94,7 @@ pub async fn add(
     }
     let member = project_members::one(&mut opened.tx, project, user).await?.ok_or_else(outside)?;
     refuse_agent_as_admin(&member, role)?;
-    opened.tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(member)))
+    pending.finish(opened.tx, StatusCode::CREATED, &member).await
 }
 
 /// What is to change.

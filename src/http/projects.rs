@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query, object, optional, present, required};
+use super::once::{Begun, Once};
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::schema;
 use super::scope;
@@ -134,8 +135,9 @@ pub async fn create(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
     PathId(org): PathId<OrgId>,
+    once: Once,
     Body(new): Body<New>,
-) -> ApiResult<(StatusCode, Json<Project>)> {
+) -> ApiResult<Response> {
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
     let role = members::org_role(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
     if !role.may(OrgRight::CreateProject) {
@@ -150,10 +152,13 @@ pub async fn create(
             None => json!(["draft", "in_progress", "complete"]),
         },
     };
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let project = projects::create(&mut tx, org, caller.user, &new).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(project)))
+    pending.finish(tx, StatusCode::CREATED, &project).await
 }
 
 fn project_settings(settings: Option<Value>) -> ApiResult<Value> {

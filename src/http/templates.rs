@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use glassbox_protocol::entity::Position;
 use glassbox_protocol::{NodeId, OrgId, ProjectId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query, object, optional, present, required};
+use super::once::{Begun, Once};
 use super::orgs::permit;
 use super::page::{Page, PageQuery, ROWS_MAX};
 use super::projects::{Access, Opened, open};
@@ -21,8 +23,9 @@ use super::{schema, scope, template_schema};
 use crate::app::{App, SharedApp};
 use crate::auth::Bearer;
 use crate::auth::rights::{OrgRight, OrgRole, ProjectRight};
+use crate::store::audit::{self, Action, NewEntry};
 use crate::store::templates::{self, Template, TemplateFields};
-use crate::store::{Tenant, Tx, canvas, members};
+use crate::store::{Audit, Origin, Tenant, Tx, canvas, members};
 use crate::template::plan::{Application, Source};
 use crate::template::{DEPTH_MAX, Refusal, check, format, plan};
 
@@ -122,8 +125,9 @@ pub struct New {
 pub async fn create(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
+    once: Once,
     Body(new): Body<New>,
-) -> ApiResult<(StatusCode, Json<Template>)> {
+) -> ApiResult<Response> {
     let org = OrgId(new.org_id.ok_or_else(|| ApiError::field("orgId", "is required"))?);
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
     let role = permit(&mut tx, org, caller.user, OrgRight::CreateTemplate).await?;
@@ -138,10 +142,13 @@ pub async fn create(
         agent_config: Some(checked_agent_config(new.agent_config)?),
         is_public: new.is_public,
     };
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let made = templates::create(&mut tx, org, caller.user, &fields).await?.ok_or_else(ApiError::internal)?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(made)))
+    pending.finish(tx, StatusCode::CREATED, &made).await
 }
 
 /// What is to change; absent fields stay.
@@ -309,8 +316,9 @@ pub async fn apply(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
     PathId(template): PathId<Uuid>,
+    once: Once,
     Body(body): Body<Apply>,
-) -> ApiResult<(StatusCode, Json<Applied>)> {
+) -> ApiResult<Response> {
     let project = ProjectId(body.project_id.ok_or_else(|| ApiError::field("projectId", "is required"))?);
     // Who may read templates reads them across their organizations; who writes does so in one.
     let sources = sources(&app, caller, template).await?;
@@ -332,11 +340,22 @@ pub async fn apply(
         values,
     };
     let plan = plan::plan(template, &sources, &application).map_err(refused)?;
-    tx.set_origin(&scope::origin(caller.user), &[]).await?;
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
+    let origin = Origin { audit: Some(Audit::None), ..scope::origin(caller.user) };
+    tx.set_origin(&origin, &[]).await?;
     let nodes = templates::make(&mut tx, org, project, caller.user, &plan).await?;
-    tx.commit().await?;
     let root_id = plan.nodes.first().map(|root| root.id).ok_or_else(ApiError::internal)?;
-    Ok((StatusCode::CREATED, Json(Applied { nodes, root_id })))
+    let entry = NewEntry {
+        org,
+        action: Action::TemplateApplied(template),
+        origin: &origin,
+        details: json!({ "projectId": project, "rootId": root_id, "nodes": plan.nodes.len() }),
+    };
+    audit::write(&mut tx, &entry).await?;
+    pending.finish(tx, StatusCode::CREATED, &Applied { nodes, root_id }).await
 }
 
 /// `POST /api/v1/templates/{templateId}/instantiate`
@@ -354,9 +373,10 @@ pub async fn instantiate(
     state: State<SharedApp>,
     caller: Caller,
     template: PathId<Uuid>,
+    once: Once,
     body: Body<Apply>,
-) -> ApiResult<(StatusCode, Json<Applied>)> {
-    apply(state, caller, template, body).await
+) -> ApiResult<Response> {
+    apply(state, caller, template, once, body).await
 }
 
 /// A template with all that it leads to; what the caller may not read is left out.
