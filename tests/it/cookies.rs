@@ -228,7 +228,7 @@ async fn a_page_turns_its_token_into_a_session() {
 #[tokio::test]
 async fn signing_out_ends_the_sockets_and_tickets_of_that_sign_in_and_no_others() {
     let issuer = Issuer::start().await;
-    let world = World::builder().secrets(|secrets| secrets.cognito = Some(issuer.config())).start().await;
+    let world = World::builder().instances(2).secrets(|secrets| secrets.cognito = Some(issuer.config())).start().await;
     let key = Key::nth(0);
     let mut claims = issuer.access("ada");
     let here = key.sign(&key.head(), &claims);
@@ -240,7 +240,8 @@ async fn signing_out_ends_the_sockets_and_tickets_of_that_sign_in_and_no_others(
         answer["token"].as_str().expect("a ticket").to_owned()
     };
     let open = async |token: &str| Client::connect(world.address(0), token, ClientId::random()).await;
-    let sockets = [open(&here).await, open(&ticket(&here).await).await];
+    let elsewhere = Client::connect(world.address(1), &here, ClientId::random()).await;
+    let sockets = [open(&here).await, open(&ticket(&here).await).await, elsewhere];
     let (other, by_ticket) = (open(&there).await, open(&ticket(&there).await).await);
     let unused = ticket(&here).await;
 

@@ -86,9 +86,9 @@ impl Scene {
             insert into org_members (org_id, user_id, role) values ('{org}', '{user}', 'member');
             insert into project_members (project_id, user_id, role) values ('{project}', '{user}', 'member');
             insert into users (id, cognito_sub, email) values ('{key}', 'worker:{key}', '{key}@workers.invalid');
-            insert into org_members (org_id, user_id, role) values ('{org}', '{key}', 'member');
             insert into realtime.worker_keys (id, org_id, user_id, name, secret_hash)
-                values ('{key}', '{org}', '{key}', 'K', decode('00', 'hex'));",
+                values ('{key}', '{org}', '{key}', 'K', sha256('x'));
+            insert into org_members (org_id, user_id, role) values ('{org}', '{key}', 'member');",
             input = id("inputId"),
             output = id("outputId"),
             edge = id("dependencyId"),

@@ -251,6 +251,17 @@ async fn a_revoked_key_is_over_at_once_and_so_are_its_locks() {
     .await
     .expect("a count");
     assert_eq!(left, 0);
+    let trail: Vec<String> = sqlx::query_scalar(
+        "select action || ' ' || (user_id = $1)::text || ' ' || (details::text ~ 'hash|secret')::text
+        from audit_log
+        where resource_type = 'worker_key'
+        order by created_at",
+    )
+    .bind(ada.id.0)
+    .fetch_all(&world.database.superuser())
+    .await
+    .expect("the trail");
+    assert_eq!(trail, ["worker_key.created true false", "worker_key.revoked true false"]);
     // What it did keeps its author, and nobody brings it back.
     let back = format!("insert into org_members (org_id, user_id, role) values ('{org}', '{user}', 'member')");
     assert!(sqlx::raw_sql(sqlx::AssertSqlSafe(back)).execute(&world.database.superuser()).await.is_err());
