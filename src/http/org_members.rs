@@ -85,15 +85,15 @@ pub async fn add(
     let name = optional("name", new.name.as_deref(), 255)?.filter(|name| !name.is_empty());
     let whom = Whom::of(new.email.as_deref(), new.user_id)?;
 
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     orgs::lock(&mut tx, org).await?;
     let mine = permit(&mut tx, org, caller.user, OrgRight::ManageMembers).await?;
     if role == OrgRole::Owner && mine != OrgRole::Owner {
         return Err(ApiError::forbidden());
     }
-    let pending = match once.begin(&mut tx, caller.user).await? {
-        Begun::New(pending) => pending,
-        Begun::Repeated(answer) => return Ok(answer),
-    };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let user = match whom {
         Whom::User(user) => user,

@@ -74,15 +74,15 @@ pub async fn add(
 ) -> ApiResult<Response> {
     let mut opened = open(&app, caller, project, ProjectRight::ManageMembers, Access::Current).await?;
     let role = new.role.as_deref().map_or(Ok(ProjectRole::Member), role)?;
+    let pending = match once.begin(&mut opened.tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     // Who is elsewhere and who is nowhere get the same answer.
     let outside = || ApiError::conflict("is not in the organization: invite there first");
     let user = match Whom::of(new.email.as_deref(), new.user_id)? {
         Whom::User(user) => user,
         Whom::Email(email) => person_with_email(&mut opened.tx, email).await?.ok_or_else(outside)?,
-    };
-    let pending = match once.begin(&mut opened.tx, caller.user).await? {
-        Begun::New(pending) => pending,
-        Begun::Repeated(answer) => return Ok(answer),
     };
     opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let is_new = match project_members::add(&mut opened.tx, project, user, role.as_str()).await {

@@ -50,13 +50,15 @@ pub struct TemplatesQuery {
 }
 
 /// `GET /api/v1/templates`
+///
+/// Everybody sees those of the server and public ones, and those of their organizations.
 #[utoipa::path(
     get,
     path = "/api/v1/templates",
     tag = "templates",
     params(TemplatesQuery, PageQuery),
     responses((status = 200, body = Templates)),
-    extensions(("x-right" = json!("template.read"))),
+    extensions(("x-right" = json!("signed in"))),
 )]
 pub async fn list(State(app): State<SharedApp>, Caller(caller): Caller, query: Query) -> ApiResult<Json<Templates>> {
     let page = Page::from_query(&query)?;
@@ -134,6 +136,10 @@ pub async fn create(
     if new.is_public == Some(true) && !may_publish(role) {
         return Err(ApiError::forbidden());
     }
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     let structure = new.structure.ok_or_else(|| ApiError::field("structure", "is required"))?;
     let fields = TemplateFields {
         name: Some(required("name", new.name.as_deref(), 255)?),
@@ -141,10 +147,6 @@ pub async fn create(
         structure: Some(checked_structure(&mut tx, structure).await?),
         agent_config: Some(checked_agent_config(new.agent_config)?),
         is_public: new.is_public,
-    };
-    let pending = match once.begin(&mut tx, caller.user).await? {
-        Begun::New(pending) => pending,
-        Begun::Repeated(answer) => return Ok(answer),
     };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let made = templates::create(&mut tx, org, caller.user, &fields).await?.ok_or_else(ApiError::internal)?;
@@ -323,6 +325,10 @@ pub async fn apply(
     // Who may read templates reads them across their organizations; who writes does so in one.
     let sources = sources(&app, caller, template).await?;
     let Opened { mut tx, org, .. } = open(&app, caller, project, ProjectRight::NodeWrite, Access::Current).await?;
+    let pending = match once.begin(&mut tx, caller.user).await? {
+        Begun::New(pending) => pending,
+        Begun::Repeated(answer) => return Ok(answer),
+    };
     let parent = body.parent_id.map(NodeId);
     if let Some(parent) = parent
         && !canvas::has_node(&mut tx, project, parent).await?
@@ -340,10 +346,6 @@ pub async fn apply(
         values,
     };
     let plan = plan::plan(template, &sources, &application).map_err(refused)?;
-    let pending = match once.begin(&mut tx, caller.user).await? {
-        Begun::New(pending) => pending,
-        Begun::Repeated(answer) => return Ok(answer),
-    };
     let origin = Origin { audit: Some(Audit::None), ..scope::origin(caller.user) };
     tx.set_origin(&origin, &[]).await?;
     let nodes = templates::make(&mut tx, org, project, caller.user, &plan).await?;

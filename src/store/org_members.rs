@@ -181,6 +181,12 @@ pub async fn set_role(tx: &mut Tx, org: OrgId, user: UserId, role: &str) -> sqlx
 /// # Errors
 /// The database is away.
 pub async fn remove(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<()> {
+    // First of all: who has left is not said to leave each project as well.
+    sqlx::query("delete from org_members where org_id = $1 and user_id = $2")
+        .bind(org.0)
+        .bind(user.0)
+        .execute(tx.conn())
+        .await?;
     sqlx::query(
         "delete from project_members pm
         using projects p
@@ -192,10 +198,5 @@ pub async fn remove(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<()> {
     .bind(user.0)
     .execute(tx.conn())
     .await?;
-    sqlx::query("delete from org_members where org_id = $1 and user_id = $2")
-        .bind(org.0)
-        .bind(user.0)
-        .execute(tx.conn())
-        .await?;
     Ok(())
 }

@@ -335,6 +335,11 @@ async fn who_is_removed_from_an_organization_loses_rooms_locks_and_projects_ever
     )
     .await;
     assert_eq!(rows, 0);
+    let told: Vec<String> = {
+        let sql = "select action from audit_log where action like '%removed' order by action";
+        sqlx::query_scalar(sql).fetch_all(&world.database.superuser()).await.expect("entries")
+    };
+    assert_eq!(told, ["org_member.removed"], "one change, one entry");
     // Back again, they are what everybody is.
     world.join(org, &bob, "member").await;
     assert_eq!(get(&world, &format!("/api/v1/projects/{}", projects[0]), &bob).await.1["role"], "member");

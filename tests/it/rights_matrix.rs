@@ -139,7 +139,7 @@ impl Scene {
             ("patch", "/orgs/{orgId}/members/{userId}") => json!({ "role": "guest" }),
             ("post", "/orgs/{orgId}/worker-keys") => json!({ "name": "New" }),
             ("patch", "/projects/{projectId}") => json!({ "name": "New" }),
-            ("post", "/projects/{projectId}/members") => json!({ "email": format!("{}@example.org", id("keyId")) }),
+            ("post", "/projects/{projectId}/members") => json!({ "userId": id("keyId") }),
             ("patch", "/projects/{projectId}/members/{userId}") => json!({ "role": "viewer" }),
             ("post", "/projects/{projectId}/nodes") => json!({ "title": "New" }),
             ("post", "/projects/{projectId}/nodes/move") => {

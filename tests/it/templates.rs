@@ -363,6 +363,54 @@ async fn an_application_that_breaks_a_rule_makes_nothing() {
 }
 
 #[tokio::test]
+async fn a_post_that_is_sent_twice_takes_effect_once() {
+    let world = World::start().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let (org, project) = (world.org(&ada).await, world.project(&ada).await);
+    world.join(org, &bob, "member").await;
+    let template = make(&world, &ada, json!({"orgId": org, "name": "T", "structure": {}})).await;
+    let calls = [
+        ("/api/v1/orgs".to_owned(), json!({"name": "O", "slug": "once"}), json!({"name": "O", "slug": "twice"})),
+        (format!("/api/v1/orgs/{org}/projects"), json!({"name": "P"}), json!({"name": "Q"})),
+        (format!("/api/v1/orgs/{org}/members"), json!({"email": "a@example.org"}), json!({"email": "b@example.org"})),
+        (format!("/api/v1/projects/{project}/members"), json!({"userId": bob.id}), json!({"userId": ada.id})),
+        (
+            PATH.to_owned(),
+            json!({"orgId": org, "name": "U", "structure": {}}),
+            json!({"orgId": org, "name": "V", "structure": {}}),
+        ),
+        (format!("{template}/apply"), json!({"projectId": project}), json!({"projectId": project, "title": "x"})),
+    ];
+    for (path, body, other) in calls {
+        let send = async |body: &Value| {
+            let request = world.http.post(world.url(0, &path)).bearer_auth(&ada.token).header("Idempotency-Key", "k");
+            let response = request.json(body).send().await.expect("an answer");
+            let status = response.status().as_u16();
+            (status, response.json::<Value>().await.expect("JSON"))
+        };
+        let first = send(&body).await;
+        assert_eq!(first.0, 201, "{path}: {first:?}");
+        assert_eq!(send(&body).await, first, "{path}");
+        let (status, answer) = send(&other).await;
+        assert_eq!((status, answer["code"].as_str()), (409, Some("IDEMPOTENCY_CONFLICT")), "{path}: {answer}");
+    }
+    let counts: Value = value(
+        &world,
+        "select jsonb_build_array(
+            (select count(*) from organizations), (select count(*) from projects), (select count(*) from org_members),
+            (select count(*) from project_members), (select count(*) from templates where org_id is not null),
+            (select count(*) from nodes))",
+    )
+    .await;
+    assert_eq!(counts, json!([2, 2, 4, 3, 2, 1]));
+    let told: Vec<String> = {
+        let sql = "select action from audit_log where action ~ 'node|applied'";
+        sqlx::query_scalar(sql).fetch_all(&world.database.superuser()).await.expect("entries")
+    };
+    assert_eq!(told, ["template.applied"], "one change, one entry");
+}
+
+#[tokio::test]
 async fn every_template_of_the_server_can_be_applied() {
     let world = World::start().await;
     let ada = world.user("ada").await;
