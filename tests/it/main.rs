@@ -27,6 +27,7 @@ mod parts;
 mod presence;
 mod projects;
 mod rate_limits;
+mod removals;
 mod rest_locks;
 mod resume;
 mod rights_matrix;

@@ -161,11 +161,12 @@ async fn a_project_that_is_deleted_over_rest_closes_its_room() {
     assert_eq!(delete(&world, &format!("/api/v1/projects/{project}"), &ada).await, (204, Value::Null));
     assert_eq!(client.closed().await.code, Some(4504));
     assert!(client.frames_since(0).iter().any(|f| f["payload"]["reason"] == "deleted"));
-    let last: String = crate::orgs::value(
+    let row: String = crate::orgs::value(
         &world,
         &format!("select body from realtime.events where stream_id = '{project}' order by seq desc limit 1"),
     )
     .await;
-    assert!(last.contains("project_deleted") && last.contains(&ada.id.to_string()), "{last}");
+    let last: Value = serde_json::from_str(row.lines().last().expect("an event")).expect("JSON");
+    assert_eq!((&last["type"], &last["by"]["id"]), (&json!("project_deleted"), &json!(ada.id)));
     assert_eq!(get(&world, &format!("/api/v1/projects/{project}"), &ada).await.0, 404);
 }
