@@ -10,19 +10,20 @@ use glassbox_protocol::{NodeId, OrgId, ProjectId, UserId};
 use serde_json::json;
 
 use crate::auth::sign_in::dev_user;
+use crate::auth::worker_key;
 use crate::store::demo::{
     DemoNode, add_execution, add_member, add_node_input, add_project_member, add_text_input, add_text_output,
     add_trace, insert_dependencies, insert_nodes, revise,
 };
 use crate::store::projects::{self, NewProject};
-use crate::store::{Database, Origin, Tenant, Tx, canvas, orgs, users};
+use crate::store::{Database, Origin, Tenant, Tx, canvas, orgs, worker_keys};
 
 /// The organization's slug, by which it is found again.
 const SLUG: &str = "demo";
 /// The project's name.
 const NAME: &str = "River gauges: first field season";
-/// The agent's row in `users`.
-const AGENT_SUB: &str = "worker:demo";
+/// What the agent is called.
+const AGENT: &str = "Field agent";
 /// The people: id for a dev token, name, role in the organization.
 const PEOPLE: [(&str, &str, &str); 4] = [
     ("dev-user-1", "Ada Lind", "owner"),
@@ -221,15 +222,10 @@ async fn find(database: &Database, owner: UserId) -> anyhow::Result<Option<Demo>
 }
 
 async fn make(tx: &mut Tx, org: OrgId, people: &[UserId]) -> anyhow::Result<(ProjectId, NodeId)> {
-    let agent = UserId::random();
-    // Another organization may have one of this name already; then the owner does the agent's work.
-    let has_agent = users::create(tx, agent, AGENT_SUB, "agent@example.org", Some("Field agent")).await?;
-    let agent = if has_agent { agent } else { people[0] };
+    // Nobody is told the secret: the agent's work is made here, and its key can be revoked like any other.
+    let agent = worker_keys::create(tx, org, people[0], AGENT, &worker_key::generate()).await?.user();
     for (user, (_, _, role)) in people.iter().zip(PEOPLE) {
         add_member(tx, org, *user, role).await?;
-    }
-    if has_agent {
-        add_member(tx, org, agent, "member").await?;
     }
     let new = NewProject {
         name: NAME,

@@ -85,6 +85,13 @@ pub struct WorkerKey {
     last_used_at: Option<String>,
 }
 
+impl WorkerKey {
+    /// The user as whom it acts.
+    pub fn user(&self) -> UserId {
+        UserId(self.user_id)
+    }
+}
+
 macro_rules! key_columns {
     () => {
         concat!(

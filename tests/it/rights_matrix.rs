@@ -219,6 +219,8 @@ async fn every_route_lets_in_whom_the_table_of_rights_lets_in() {
                         StatusCode::NOT_FOUND => Verdict::Unknown,
                         StatusCode::FORBIDDEN => Verdict::Forbidden,
                         status if status.is_success() => Verdict::Allowed,
+                        // Whoever may write may renew a lock, but nobody has taken one.
+                        StatusCode::CONFLICT if text.contains("LOCK_LOST") => Verdict::Allowed,
                         _ => {
                             wrong.push(format!("{method} {template} as {}: {status} {text}", standing.name));
                             continue;
