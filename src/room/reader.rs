@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq, UserId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -58,7 +59,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let (projects, orgs, users) = (HashMap::new(), HashMap::new(), HashMap::new());
-    let mut reader = Reader { database, projects, orgs, users, inboxes, epoch: None };
+    let mut reader = Reader { database, projects, orgs, users, inboxes, user_poll: None, epoch: None };
     let commits = Arc::clone(reader.database.commits());
     let mut poll = interval(POLL_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,6 +120,8 @@ struct Reader {
     orgs: HashMap<OrgId, Seq>,
     users: HashMap<UserId, Seq>,
     inboxes: Arc<Inboxes>,
+    /// The question about all users' streams, while it is asked.
+    user_poll: Option<JoinHandle<()>>,
     epoch: Option<Epoch>,
 }
 
@@ -198,9 +201,18 @@ impl Reader {
         if self.users.is_empty() || self.has_new_life().await? {
             return Ok(());
         }
-        let positions: Vec<(Uuid, Seq)> = self.users.iter().map(|(user, position)| (user.0, *position)).collect();
-        let heads = events::moved(&self.database, &positions).await?;
-        self.look_at(heads, Instant::now()).await
+        // About 100 ms for 20 000 users; rooms do not wait for that. What it finds is noted as a signal would be.
+        if self.user_poll.as_ref().is_none_or(JoinHandle::is_finished) {
+            let positions: Vec<(Uuid, Seq)> = self.users.iter().map(|(user, position)| (user.0, *position)).collect();
+            let database = self.database.clone();
+            self.user_poll = Some(tokio::spawn(async move {
+                match events::moved(&database, &positions).await {
+                    Ok(heads) => database.commits().reader.note(heads),
+                    Err(error) => tracing::debug!(%error, "the streams of users cannot be looked at, trying again"),
+                }
+            }));
+        }
+        Ok(())
     }
 
     /// The heads of all streams that are followed.

@@ -119,7 +119,7 @@ pub async fn moved(db: &Database, positions: &[(Uuid, Seq)]) -> sqlx::Result<Has
         )
         .bind(positions.iter().map(|(stream, _)| *stream).collect::<Vec<_>>())
         .bind(positions.iter().map(|(_, seq)| seq.0).collect::<Vec<_>>())
-        .fetch_all(db.reader()),
+        .fetch_all(db.lookup()),
     )
     .await?;
     Ok(rows.into_iter().map(|(stream, seq)| (stream, Seq(seq))).collect())
