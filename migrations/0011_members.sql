@@ -48,29 +48,12 @@ comment on function realtime.user_by_email(text) is 'The person with this email 
 revoke execute on function realtime.user_by_email(text) from public;
 grant execute on function realtime.user_by_email(text) to glassbox_app;
 
--- The right node.write, as src/auth/rights.rs says it.
 create or replace function realtime.may_write(the_project uuid, the_user uuid)
 returns boolean
 language sql
 stable
 as $$
-    select exists (
-        select 1
-        from projects p
-        join org_members m on m.org_id = p.org_id
-        left join project_members pm on pm.project_id = p.id and pm.user_id = m.user_id
-        where p.id = the_project
-            and m.user_id = the_user
-            and case coalesce(m.role, 'member')
-                when 'owner' then true
-                when 'admin' then true
-                when 'member' then case
-                    when pm.id is not null then coalesce(pm.role, 'member') in ('admin', 'member')
-                    else coalesce(p.settings ->> 'visibility', 'org') <> 'private'
-                end
-                else false
-            end
-    )
+    select coalesce(realtime.project_role(the_project, the_user) in ('admin', 'member'), false)
 $$;
 comment on function realtime.may_write(uuid, uuid) is 'Whether a user may change the nodes of a project.';
 
@@ -121,6 +104,8 @@ begin
                 and (n.locked_by = any (people) or n.project_id = any (places))
                 and n.lock_expires_at > clock_timestamp()
                 and not realtime.may_write(n.project_id, n.locked_by)
+                -- Locks that go with their project are told by project_deleted.
+                and exists (select 1 from projects p where p.id = n.project_id)
             order by n.id
             for update
         ) l

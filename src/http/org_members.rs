@@ -232,8 +232,11 @@ fn role(text: &str) -> ApiResult<OrgRole> {
     OrgRole::from_stored(text).ok_or_else(|| ApiError::field("role", "expected owner, admin, member or guest"))
 }
 
+/// There is no such user, or a trigger has found that it is another organization's agent.
 fn is_unknown_user(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|e| e.constraint() == Some("org_members_user_id_fkey"))
+    error
+        .as_database_error()
+        .is_some_and(|e| e.constraint() == Some("org_members_user_id_fkey") || e.code().as_deref() == Some("23514"))
 }
 
 fn unknown_user() -> ApiError {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, PathId, Person, Query, object, required};
+use super::extract::{Body, Caller, PathId, Person, Query, not_null, object, present, required};
 use super::once::{Begun, Once};
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::scope;
@@ -145,19 +145,30 @@ fn taken_slug() -> ApiError {
 #[serde(rename_all = "camelCase")]
 #[schema(as = OrgChange)]
 pub struct Change {
-    #[schema(min_length = 1, max_length = 255, example = "Acme")]
-    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 255, example = "Acme")]
+    name: Option<Option<String>>,
     /// Compared and kept in lower case.
-    #[schema(min_length = 1, max_length = 100, pattern = "^[A-Za-z0-9-]+$", example = "acme")]
-    slug: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(
+        value_type = Option<String>,
+        nullable = false,
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[A-Za-z0-9-]+$",
+        example = "acme"
+    )]
+    slug: Option<Option<String>>,
     /// Replaces the object. `********` in the place of a secret keeps what is stored; so does a model of the same name
     /// without its key.
-    #[schema(value_type = Option<Object>, example = json!({ "defaultModel": "fast" }))]
-    settings: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>, nullable = false, example = json!({ "defaultModel": "fast" }))]
+    settings: Option<Option<Value>>,
     /// How long the log is kept: `full` for ever, `snapshot` for three days, `audit` for 24 hours, and always its newest
     /// 10 000 events.
-    #[schema(pattern = "^(full|snapshot|audit)$", example = "snapshot")]
-    event_sourcing_level: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^(full|snapshot|audit)$", example = "snapshot")]
+    event_sourcing_level: Option<Option<String>>,
 }
 
 /// `PATCH /api/v1/orgs/{orgId}`
@@ -177,12 +188,14 @@ pub async fn update(
 ) -> ApiResult<Json<Org>> {
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
     permit(&mut tx, org, caller.user, OrgRight::Update).await?;
-    let slug = change.slug.as_deref().map(|text| slug(Some(text))).transpose()?;
+    let name = not_null("name", change.name)?;
+    let slug = not_null("slug", change.slug)?.map(|text| slug(Some(&text))).transpose()?;
+    let level_given = not_null("eventSourcingLevel", change.event_sourcing_level)?;
     let mut changes = OrgChanges {
-        name: change.name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
+        name: name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
         slug: slug.as_deref(),
-        settings: change.settings.map(|settings| org_settings(Some(settings))).transpose()?,
-        event_sourcing_level: change.event_sourcing_level.as_deref().map(level).transpose()?,
+        settings: not_null("settings", change.settings)?.map(|settings| org_settings(Some(settings))).transpose()?,
+        event_sourcing_level: level_given.as_deref().map(level).transpose()?,
     };
     if let Some(settings) = &mut changes.settings {
         // Of two that write at once, the second one finds the secrets of the first.

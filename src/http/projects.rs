@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, PathId, Query, object, optional, present, required};
+use super::extract::{Body, Caller, PathId, Query, not_null, object, optional, present, required};
 use super::once::{Begun, Once};
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::schema;
@@ -200,17 +200,25 @@ fn workflow_states(states: &[String]) -> ApiResult<Value> {
 #[serde(rename_all = "camelCase")]
 #[schema(as = ProjectChange)]
 pub struct Change {
-    #[schema(min_length = 1, max_length = 255, example = "Launch")]
-    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 255, example = "Launch")]
+    name: Option<Option<String>>,
     /// `null` removes it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "What has to be done before the launch.")]
     description: Option<Option<String>>,
     /// Replaces the object.
-    #[schema(value_type = Option<ProjectSettings>)]
-    settings: Option<Value>,
-    #[schema(min_items = 1, example = json!(["draft", "in_progress", "review", "complete"]))]
-    workflow_states: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<ProjectSettings>, nullable = false)]
+    settings: Option<Option<Value>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(
+        value_type = Option<Vec<String>>,
+        nullable = false,
+        min_items = 1,
+        example = json!(["draft", "in_progress", "review", "complete"])
+    )]
+    workflow_states: Option<Option<Vec<String>>>,
 }
 
 /// `PATCH /api/v1/projects/{projectId}`
@@ -233,11 +241,15 @@ pub async fn update(
         None => None,
         Some(text) => Some(optional("description", text.as_deref(), DESCRIPTION_CHARS_MAX)?),
     };
+    let name = not_null("name", change.name)?;
+    let states = not_null("workflowStates", change.workflow_states)?;
     let changes = ProjectChanges {
-        name: change.name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
+        name: name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
         description,
-        settings: change.settings.map(|settings| project_settings(Some(settings))).transpose()?,
-        workflow_states: change.workflow_states.as_deref().map(workflow_states).transpose()?,
+        settings: not_null("settings", change.settings)?
+            .map(|settings| project_settings(Some(settings)))
+            .transpose()?,
+        workflow_states: states.as_deref().map(workflow_states).transpose()?,
     };
     opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let changed = projects::update(&mut opened.tx, project, &changes).await?.ok_or_else(ApiError::not_found)?;

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, PathId, Query, object, optional, present, required};
+use super::extract::{Body, Caller, PathId, Query, not_null, object, optional, present, required};
 use super::once::{Begun, Once};
 use super::orgs::permit;
 use super::page::{Page, PageQuery, ROWS_MAX};
@@ -158,20 +158,25 @@ pub async fn create(
 #[serde(rename_all = "camelCase")]
 #[schema(as = TemplateChange)]
 pub struct Change {
-    #[schema(min_length = 1, max_length = 255, example = "Interview")]
-    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 255, example = "Interview")]
+    name: Option<Option<String>>,
     /// `null` removes it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "From the questions to the transcript.")]
     description: Option<Option<String>>,
     /// Replaces the structure.
-    #[schema(value_type = Option<template_schema::TemplateStructure>)]
-    structure: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<template_schema::TemplateStructure>, nullable = false)]
+    structure: Option<Option<Value>>,
     /// Replaces the configuration.
-    #[schema(value_type = Option<template_schema::AgentConfig>)]
-    agent_config: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<template_schema::AgentConfig>, nullable = false)]
+    agent_config: Option<Option<Value>>,
     /// Whether every organization may read it; only owners and admins say so.
-    is_public: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<bool>, nullable = false)]
+    is_public: Option<Option<bool>>,
 }
 
 /// `PATCH /api/v1/templates/{templateId}`
@@ -193,23 +198,27 @@ pub async fn update(
 ) -> ApiResult<Json<Template>> {
     let found = find(&app, caller, template).await?;
     let (mut tx, role) = open_own(&app, caller, &found).await?;
-    if change.is_public.is_some_and(|is_public| is_public != found.is_public) && !may_publish(role) {
+    let is_public = not_null("isPublic", change.is_public)?;
+    if is_public.is_some_and(|is_public| is_public != found.is_public) && !may_publish(role) {
         return Err(ApiError::forbidden());
     }
     let description = match &change.description {
         None => None,
         Some(text) => Some(optional("description", text.as_deref(), TEXT_CHARS_MAX)?),
     };
-    let structure = match change.structure {
+    let name = not_null("name", change.name)?;
+    let structure = match not_null("structure", change.structure)? {
         None => None,
         Some(structure) => Some(checked_structure(&mut tx, structure).await?),
     };
     let fields = TemplateFields {
-        name: change.name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
+        name: name.as_deref().map(|name| required("name", Some(name), 255)).transpose()?,
         description,
         structure,
-        agent_config: change.agent_config.map(|config| checked_agent_config(Some(config))).transpose()?,
-        is_public: change.is_public,
+        agent_config: not_null("agentConfig", change.agent_config)?
+            .map(|config| checked_agent_config(Some(config)))
+            .transpose()?,
+        is_public,
     };
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let changed = templates::update(&mut tx, template, &fields).await?.ok_or_else(ApiError::not_found)?;

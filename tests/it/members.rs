@@ -24,6 +24,8 @@ async fn agent(world: &World, org: OrgId, name: &str) -> Uuid {
     world
         .sql(&format!(
             "insert into users (id, cognito_sub, email, name) values ('{id}', 'worker:{id}', 'worker-{id}@workers.invalid', '{name}');
+             insert into realtime.worker_keys (id, org_id, user_id, name, secret_hash)
+             values ('{id}', '{org}', '{id}', '{name}', decode(repeat('00', 32), 'hex'));
              insert into org_members (org_id, user_id, role) values ('{org}', '{id}', 'member')"
         ))
         .await;

@@ -182,6 +182,8 @@ async fn settings_are_replaced_and_secrets_stay_where_they_were() {
             (json!({"name": ""}), "name"),
             (json!({"name": "x".repeat(256)}), "name"),
             (json!({"name": 1}), "name"),
+            (json!({"name": null}), "name"),
+            (json!({"settings": null}), "settings"),
             (json!({"slug": "a b"}), "slug"),
             (json!({"slug": "x".repeat(101)}), "slug"),
             (json!({"settings": []}), "settings"),

@@ -55,6 +55,7 @@ async fn a_project_is_changed_and_its_members_hear_of_it() {
             (json!({"settings": {"defaultNodeStatus": "x".repeat(51)}}), "settings.defaultNodeStatus"),
             (json!({"settings": {"enforceWorkflow": "yes"}}), "settings.enforceWorkflow"),
             (json!({"workflowStates": []}), "workflowStates"),
+            (json!({"workflowStates": null}), "workflowStates"),
             (json!({"workflowStates": ["a", "a"]}), "workflowStates[1]"),
             (json!({"workflowStates": ["a", ""]}), "workflowStates[1]"),
             (json!({"workflowStates": ["x".repeat(51)]}), "workflowStates[0]"),

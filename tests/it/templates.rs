@@ -63,6 +63,20 @@ async fn a_template_is_written_in_any_spelling_and_served_in_one() {
     assert_eq!((status, &changed["name"], changed.get("description")), (200, &json!("U"), None), "{changed}");
     assert_eq!((&changed["agentConfig"], &changed["isPublic"]), (&json!({"model": "m"}), &json!(true)));
     assert_eq!(patch(&world, &path, &ada, &json!({})).await, (200, changed));
+    expect_fields(
+        &world,
+        Method::PATCH,
+        &path,
+        &ada,
+        &[
+            (json!({"name": null}), "name"),
+            (json!({"structure": null}), "structure"),
+            (json!({"structure": {"inputs": [{"type": "file"}]}}), "structure.inputs[0].label"),
+            (json!({"agentConfig": {"tools": 1}}), "agentConfig.tools"),
+            (json!({"isPublic": null}), "isPublic"),
+        ],
+    )
+    .await;
     assert_eq!(delete(&world, &path, &ada).await, (204, Value::Null));
     assert_eq!(get(&world, &path, &ada).await.0, 404);
 
