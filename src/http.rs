@@ -218,7 +218,7 @@ async fn answer(request: Request, next: Next, deadline: Duration) -> Response {
                 .map(|text| (*text).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned());
             tracing::error!(request.id = %scope::id(), panic = ?text, "a handler panicked");
-            ApiError::internal().into_response()
+            ApiError::logged_defect().into_response()
         }
         Err(_) => {
             tracing::warn!(request.id = %scope::id(), "a request took longer than {deadline:?}");

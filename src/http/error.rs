@@ -138,8 +138,16 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the server cannot answer now: try again").after(1)
     }
 
-    /// A defect; what it was stands in the log under the request id.
+    /// A defect; where it was found goes to the log under the request id.
+    #[track_caller]
     pub fn internal() -> Self {
+        let at = std::panic::Location::caller();
+        tracing::error!(request.id = %scope::id(), %at, "a request failed");
+        Self::logged_defect()
+    }
+
+    /// A defect that stands in the log already.
+    pub fn logged_defect() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something went wrong on the server")
     }
 
@@ -195,7 +203,7 @@ impl From<sqlx::Error> for ApiError {
             (Failure::Defect, Some(code)) if code.starts_with("22") => Self::bad_request("a value is out of range"),
             (Failure::Defect, _) => {
                 tracing::error!(request.id = %request, ?error, "a request failed");
-                Self::internal()
+                Self::logged_defect()
             }
         }
     }

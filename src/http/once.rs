@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use glassbox_protocol::{RequestId, UserId};
 use serde::Serialize;
+use serde_json::value::to_raw_value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -107,12 +108,17 @@ impl Pending {
         answer: &impl Serialize,
         kept: &impl Serialize,
     ) -> ApiResult<Response> {
-        let answer = serde_json::to_value(answer).map_err(|_| ApiError::internal())?;
+        let answer = to_raw_value(answer).map_err(defect)?;
         if let Some((user, request)) = self.key {
-            let kept = serde_json::to_value(kept).map_err(|_| ApiError::internal())?;
+            let kept = to_raw_value(kept).map_err(defect)?;
             request_answers::keep(&mut tx, user, request, status.as_u16().into(), &kept).await?;
         }
         tx.commit().await?;
         Ok((status, Json(answer)).into_response())
     }
+}
+
+fn defect(error: serde_json::Error) -> ApiError {
+    tracing::error!(request.id = %scope::id(), %error, "write an answer");
+    ApiError::logged_defect()
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Caller, PathId, Query, not_null, object, optional, present, required};
 use super::once::{Begun, Once};
 use super::orgs::permit;
@@ -57,7 +57,10 @@ pub struct TemplatesQuery {
     path = "/api/v1/templates",
     tag = "templates",
     params(TemplatesQuery, PageQuery),
-    responses((status = 200, body = Templates)),
+    responses(
+        (status = 200, body = Templates),
+        (status = 404, description = "The caller does not belong to this organization.", body = ErrorBody),
+    ),
     extensions(("x-right" = json!("signed in"))),
 )]
 pub async fn list(State(app): State<SharedApp>, Caller(caller): Caller, query: Query) -> ApiResult<Json<Templates>> {
@@ -121,7 +124,10 @@ pub struct New {
     path = "/api/v1/templates",
     tag = "templates",
     request_body = New,
-    responses((status = 201, body = Template)),
+    responses(
+        (status = 201, body = Template),
+        (status = 404, description = "The caller does not belong to this organization.", body = ErrorBody),
+    ),
     extensions(("x-right" = json!("template.create"))),
 )]
 pub async fn create(

@@ -1,13 +1,13 @@
 //! What REST requests with an `Idempotency-Key` were answered, so that a repeat has no second effect.
 
 use glassbox_protocol::{RequestId, UserId};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 
 use super::Tx;
 
 /// What is known of a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Claim {
     /// Nobody has answered it; it is this transaction's to do.
     New,
@@ -18,7 +18,7 @@ pub enum Claim {
         /// The status of the answer.
         status: i32,
         /// The body of the answer.
-        answer: Value,
+        answer: Box<RawValue>,
     },
 }
 
@@ -50,7 +50,7 @@ pub async fn claim(tx: &mut Tx, user: UserId, request: RequestId, body_hash: &[u
     if claimed.rows_affected() == 1 {
         return Ok(Claim::New);
     }
-    let (body_hash, status, answer): (Vec<u8>, i32, Json<Value>) = sqlx::query_as(
+    let (body_hash, status, answer): (Vec<u8>, i32, Json<Box<RawValue>>) = sqlx::query_as(
         "select body_hash, status, answer
         from realtime.request_answers
         where user_id = $1
@@ -67,7 +67,7 @@ pub async fn claim(tx: &mut Tx, user: UserId, request: RequestId, body_hash: &[u
 ///
 /// # Errors
 /// The database is away.
-pub async fn keep(tx: &mut Tx, user: UserId, request: RequestId, status: i32, answer: &Value) -> sqlx::Result<()> {
+pub async fn keep(tx: &mut Tx, user: UserId, request: RequestId, status: i32, answer: &RawValue) -> sqlx::Result<()> {
     sqlx::query(
         "update realtime.request_answers
         set status = $3, answer = $4
