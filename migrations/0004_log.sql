@@ -332,4 +332,90 @@ begin
 end
 $$;
 
+-- Makes the partitions of the next days and drops those that are older than `keep`. A stream keeps its newest
+-- `keep_events` events whatever their age; they move to the default partition. The floor moves with what goes.
+create or replace function realtime.rotate(keep interval default '3 days', keep_events bigint default 10000)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, realtime, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+    day date;
+    old record;
+    partition_name text;
+    dropped integer := 0;
+begin
+    for day in select current_date + g from generate_series(0, 2) g loop
+        partition_name := 'events_' || to_char(day, 'YYYYMMDD');
+        -- Days on which nobody made a partition in time stay in the default one.
+        if to_regclass('realtime.' || partition_name) is null
+            and not exists (select 1 from realtime.events_default d where d.at >= day and d.at < day + 1)
+        then
+            execute format(
+                'create table realtime.%I partition of realtime.events for values from (%L) to (%L)',
+                partition_name, day::timestamptz, (day + 1)::timestamptz
+            );
+            execute format('alter table realtime.%I enable row level security', partition_name);
+            execute format('alter table realtime.%I force row level security', partition_name);
+            execute format('create policy owner_maintains on realtime.%I to glassbox_owner using (true) with check (true)', partition_name);
+            execute format('comment on table realtime.%I is %L', partition_name, 'Events of one day.');
+            execute format('comment on column realtime.%I.stream_id is %L', partition_name, 'The stream.');
+            execute format('comment on column realtime.%I.seq is %L', partition_name, 'The number of the row''s last event.');
+            execute format('comment on column realtime.%I.n is %L', partition_name, 'How many events the row holds.');
+            execute format('comment on column realtime.%I.body is %L', partition_name, 'n JSON objects, one per line.');
+            execute format('comment on column realtime.%I.at is %L', partition_name, 'When the row was written.');
+        end if;
+    end loop;
+
+    for old in
+        select c.relname
+        from pg_class c
+        where c.relnamespace = 'realtime'::regnamespace
+            and c.relname ~ '^events_\d{8}$'
+            and to_date(substr(c.relname, 8), 'YYYYMMDD') < (now() - keep)::date
+        order by c.relname
+    loop
+        execute format('alter table realtime.events detach partition realtime.%I', old.relname);
+        execute format(
+            'update realtime.heads h set floor = greatest(h.floor, d.seq)
+             from (
+                 select e.stream_id, max(e.seq) as seq
+                 from realtime.%I e
+                 join realtime.heads i on i.stream_id = e.stream_id and e.seq <= i.seq - $1
+                 group by e.stream_id
+             ) d
+             where d.stream_id = h.stream_id', old.relname
+        ) using keep_events;
+        execute format(
+            'insert into realtime.events (stream_id, seq, n, body, at)
+             select e.stream_id, e.seq, e.n, e.body, e.at
+             from realtime.%I e
+             join realtime.heads h on h.stream_id = e.stream_id and e.seq > h.floor', old.relname
+        );
+        execute format('drop table realtime.%I', old.relname);
+        dropped := dropped + 1;
+    end loop;
+
+    with gone as (
+        delete from realtime.events_default e
+        using realtime.heads h
+        where h.stream_id = e.stream_id
+            and e.at < now() - keep
+            and e.seq <= h.seq - keep_events
+        returning e.stream_id, e.seq
+    )
+    update realtime.heads h set floor = greatest(h.floor, g.seq)
+    from (select stream_id, max(seq) as seq from gone group by stream_id) g
+    where g.stream_id = h.stream_id;
+    return dropped;
+end
+$$;
+comment on function realtime.rotate(interval, bigint) is 'Makes coming partitions of the log and drops old ones; returns how many it dropped.';
+revoke execute on function realtime.rotate(interval, bigint) from public;
+grant execute on function realtime.rotate(interval, bigint) to glassbox_app;
+
+select realtime.rotate();
+
 reset role;

@@ -674,10 +674,7 @@ begin
         select (to_jsonb(b) ->> stream_column)::uuid, (w.origin ->> 'request')::uuid, realtime.line('member_removed', w.origin,
             jsonb_build_object('userId', b.user_id)), realtime.arm()
         from before_rows b
-        cross join lateral (select realtime.origin_of(origins, b.id) as origin) w
-        -- Who goes with the project is told by project_deleted, the last event of its log.
-        where tg_table_name <> 'project_members'
-            or exists (select 1 from projects p where p.id = (to_jsonb(b) ->> 'project_id')::uuid);
+        cross join lateral (select realtime.origin_of(origins, b.id) as origin) w;
     end if;
     return null;
 end

@@ -101,11 +101,10 @@ $$;
 comment on function realtime.trim_archive(uuid[], interval, bigint) is 'Removes what organizations kept for ever until they chose otherwise.';
 revoke execute on function realtime.trim_archive(uuid[], interval, bigint) from public;
 
-drop function if exists realtime.rotate(interval, bigint);
-
 -- Makes the partitions of the next days and drops those that are older than `keep`. A stream keeps its newest
--- `keep_events` events whatever their age; they move to the default partition. The floor moves with what goes.
-create or replace function realtime.rotate(
+-- `keep_events` events whatever their age; they move to the default partition. The floor moves with what goes. The
+-- server calls this one, so that running 0004 again by hand does not bring back its rotate, which knows no levels.
+create or replace function realtime.keep_log(
     keep interval default '3 days',
     keep_events bigint default 10000,
     keep_audit interval default '24 hours'
@@ -226,11 +225,21 @@ begin
     return dropped;
 end
 $$;
-comment on function realtime.rotate(interval, bigint, interval) is 'Makes coming partitions of the log and drops old ones; returns how many it dropped.';
-revoke execute on function realtime.rotate(interval, bigint, interval) from public;
-grant execute on function realtime.rotate(interval, bigint, interval) to glassbox_app;
+comment on function realtime.keep_log(interval, bigint, interval) is 'Makes coming partitions of the log and drops old ones; returns how many it dropped.';
+revoke execute on function realtime.keep_log(interval, bigint, interval) from public;
+grant execute on function realtime.keep_log(interval, bigint, interval) to glassbox_app;
 
-select realtime.rotate();
+-- For servers of the release before this one.
+create or replace function realtime.rotate(keep interval default '3 days', keep_events bigint default 10000)
+returns integer
+language sql
+security definer
+set search_path = pg_catalog, realtime, pg_temp
+as $$
+    select realtime.keep_log(keep, keep_events)
+$$;
+
+select realtime.keep_log();
 
 reset role;
 reset search_path;

@@ -153,7 +153,7 @@ pub async fn maintain(db: &Database) -> sqlx::Result<()> {
         .await?;
     if is_ours {
         sqlx::query(
-            "select realtime.rotate(), realtime.sweep(), realtime.sweep_notifications(), realtime.sweep_request_answers()",
+            "select realtime.keep_log(), realtime.sweep(), realtime.sweep_notifications(), realtime.sweep_request_answers()",
         )
             .execute(&mut *tx)
             .await?;

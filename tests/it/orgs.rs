@@ -354,7 +354,7 @@ async fn the_log_is_kept_as_long_as_the_organization_says() {
                     'events_' || to_char(day, 'YYYYMMDD'), day::timestamptz, (day + 1)::timestamptz);
             end $$;
             insert into realtime.events select * from old;
-            select realtime.rotate();
+            select realtime.keep_log();
             commit",
         )
         .await;
@@ -363,7 +363,7 @@ async fn the_log_is_kept_as_long_as_the_organization_says() {
             assert_eq!(feed(&world, *project, owner).await, Ok(whole.clone()), "{level}: the newest stay");
         }
     }
-    world.sql("select realtime.rotate('3 days', 2)").await;
+    world.sql("select realtime.keep_log('3 days', 2)").await;
     for (level, owner, aged) in &projects {
         let expected = match *level {
             "full" => [Ok(whole.clone()), Ok(whole.clone()), Ok(whole.clone())],
@@ -394,7 +394,7 @@ async fn the_log_is_kept_as_long_as_the_organization_says() {
     // Who keeps it no longer loses what is too old.
     let org = world.org(owner).await;
     patch(&world, &format!("/api/v1/orgs/{org}"), owner, &json!({"eventSourcingLevel": "snapshot"})).await;
-    world.sql("select realtime.rotate('3 days', 2)").await;
+    world.sql("select realtime.keep_log('3 days', 2)").await;
     assert_eq!(feed(&world, aged[0], owner).await, gone());
     assert_eq!(value::<i64>(&world, "select count(*) from realtime.archive").await, 2);
     assert_eq!(feed(&world, aged[1], owner).await, Ok(whole));
