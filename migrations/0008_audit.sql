@@ -324,7 +324,8 @@ begin
         select p.org_id, e.user_id, e.agent_execution_id, kind || '.added', kind, r.id, e.details, clock_timestamp(),
             e.ip_address, e.user_agent
         from (
-            select a.id, to_jsonb(a) as part, to_jsonb(b) - 'sort_order' - array_remove(array[
+            select a.id, to_jsonb(a) as part, to_jsonb(b) as former, array_remove(array[
+                'sort_order',
                 case
                     when to_jsonb(a) ->> 'file_id' is null
                         and not exists (select from files f where f.id = (to_jsonb(b) ->> 'file_id')::uuid)
@@ -335,14 +336,14 @@ begin
                         and not exists (select from nodes s where s.id = (to_jsonb(b) ->> 'source_node_id')::uuid)
                         then 'source_node_id'
                 end
-            ], null) as compared
+            ], null) as ignored
             from after_rows a
             join before_rows b on b.id = a.id
         ) r
         cross join lateral realtime.audited_part(tg_table_name, r.part) p
         cross join lateral (select realtime.origin_of(origins, r.id) as origin) w
         cross join lateral realtime.audit_entry(origins, w.origin, p.facts || '{"replaced": true}'::jsonb) e
-        where not r.part @> r.compared
+        where r.part - r.ignored is distinct from r.former - r.ignored
             and realtime.is_audited(w.origin);
     else
         insert into audit_log

@@ -4,7 +4,10 @@
 --   full      for ever
 -- and in each case at least a stream's newest 10 000 events. What goes moves the stream's floor; what is full moves
 -- from the partitions, which are dropped whole, to the archive. The log is read through realtime.log, which has both.
--- Streams that belong to no organization any more, or to a user, count as snapshot.
+-- Streams that belong to no organization any more, or to a user, are kept for three days and not a single event longer.
+--
+-- Writers take heads in stream order and then write to the log. So floors are raised in stream order, last of all in a
+-- transaction, and what takes the log's tables away takes no head.
 
 set search_path to public, pg_temp;
 set role glassbox_owner;
@@ -44,10 +47,6 @@ select a.stream_id, a.seq, a.n, a.body, a.at from realtime.archive a;
 comment on view realtime.log is 'All events that are kept, whatever table they lie in.';
 grant select on realtime.log to glassbox_reader, glassbox_app;
 
-drop policy if exists log_read on public.organizations;
-create policy log_read on public.organizations for select to glassbox_log using (true);
-grant select on public.organizations to glassbox_log;
-
 reset role;
 set role glassbox_log;
 
@@ -66,62 +65,81 @@ as $$
         select p.id from projects p where p.org_id = o.id
     ) s (id)
     where o.event_sourcing_level in ('full', 'audit')
+    union all
+    select h.stream_id, 'none'
+    from realtime.heads h
+    where not exists (select from projects p where p.id = h.stream_id)
+        and not exists (select from organizations o where o.id = h.stream_id)
 $$;
-comment on function realtime.retention() is 'The streams that are kept for another time than the default.';
+comment on function realtime.retention() is 'The streams that are kept otherwise than by default; none: those of no organization, a user''s for one.';
 revoke execute on function realtime.retention() from public;
 grant execute on function realtime.retention() to glassbox_owner;
 
 reset role;
 set role glassbox_owner;
 
--- Looks each stream up by key: a scan would read all that is kept for ever.
-create or replace function realtime.trim_archive(kept uuid[], keep interval, keep_events bigint)
+create or replace function realtime.streams_of(wanted text)
+returns uuid[]
+language sql
+stable
+set search_path = pg_catalog, realtime, pg_temp
+as $$
+    select array(select r.stream_id from realtime.retention() r where r.level = wanted)
+$$;
+comment on function realtime.streams_of(text) is 'The streams that are kept at a level.';
+revoke execute on function realtime.streams_of(text) from public;
+
+create or replace function realtime.old_partitions(keep interval)
+returns setof name
+language sql
+stable
+set search_path = pg_catalog, realtime, pg_temp
+set timezone = 'UTC'
+as $$
+    select c.relname
+    from pg_class c
+    where c.relnamespace = 'realtime'::regnamespace
+        and c.relname ~ '^events_\d{8}$'
+        and to_date(substr(c.relname, 8), 'YYYYMMDD') < (now() - keep)::date
+    order by c.relname
+$$;
+comment on function realtime.old_partitions(interval) is 'The days of the log that are over for longer than `keep`, the oldest first.';
+revoke execute on function realtime.old_partitions(interval) from public;
+
+create or replace function realtime.move_floors(streams uuid[], seqs bigint[])
 returns void
 language plpgsql
 set search_path = pg_catalog, realtime, pg_temp
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
 as $$
 begin
-    with gone as (
-        delete from realtime.archive a
-        using realtime.heads h
-        where h.stream_id <> all (kept)
-            and a.stream_id = h.stream_id
-            and a.at < now() - keep
-            and a.seq <= h.seq - keep_events
-        returning a.stream_id, a.seq
-    )
-    update realtime.heads h set floor = greatest(h.floor, g.seq)
-    from (select stream_id, max(seq) as seq from gone group by stream_id) g
-    where g.stream_id = h.stream_id;
+    perform
+    from realtime.heads h
+    where h.stream_id = any (streams)
+    order by h.stream_id
+    for update;
+    update realtime.heads h set floor = g.seq
+    from (
+        select u.stream_id, max(u.seq) as seq
+        from unnest(streams, seqs) u (stream_id, seq)
+        group by u.stream_id
+    ) g
+    where g.stream_id = h.stream_id
+        and g.seq > h.floor;
 end
 $$;
-comment on function realtime.trim_archive(uuid[], interval, bigint) is 'Removes what organizations kept for ever until they chose otherwise.';
-revoke execute on function realtime.trim_archive(uuid[], interval, bigint) from public;
+comment on function realtime.move_floors(uuid[], bigint[]) is 'Raises the floors of streams to the seqs beside them.';
+revoke execute on function realtime.move_floors(uuid[], bigint[]) from public;
 
--- Makes the partitions of the next days and drops those that are older than `keep`. A stream keeps its newest
--- `keep_events` events whatever their age; they move to the default partition. The floor moves with what goes. The
--- server calls this one, so that running 0004 again by hand does not bring back its rotate, which knows no levels.
-create or replace function realtime.keep_log(
-    keep interval default '3 days',
-    keep_events bigint default 10000,
-    keep_audit interval default '24 hours'
-)
-returns integer
+create or replace function realtime.make_partitions()
+returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, realtime, pg_temp
 set timezone = 'UTC'
 as $$
 declare
-    kept constant uuid[] := array(select r.stream_id from realtime.retention() r where r.level = 'full');
-    brief constant uuid[] := array(select r.stream_id from realtime.retention() r where r.level = 'audit');
     day date;
-    old record;
     partition_name text;
-    dropped integer := 0;
 begin
     for day in select current_date + g from generate_series(0, 2) g loop
         partition_name := 'events_' || to_char(day, 'YYYYMMDD');
@@ -144,45 +162,124 @@ begin
             execute format('comment on column realtime.%I.at is %L', partition_name, 'When the row was written.');
         end if;
     end loop;
+end
+$$;
+comment on function realtime.make_partitions() is 'Makes the partitions of the next days.';
+revoke execute on function realtime.make_partitions() from public;
+grant execute on function realtime.make_partitions() to glassbox_app;
 
-    for old in
-        select c.relname
-        from pg_class c
-        where c.relnamespace = 'realtime'::regnamespace
-            and c.relname ~ '^events_\d{8}$'
-            and to_date(substr(c.relname, 8), 'YYYYMMDD') < (now() - keep)::date
-        order by c.relname
-    loop
-        -- Before the lock that the detaching takes: nothing is added any more to a day that is over.
+create or replace function realtime.raise_floors(keep interval default '3 days', keep_events bigint default 10000)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, realtime, pg_temp
+as $$
+declare
+    kept constant uuid[] := realtime.streams_of('full');
+    loose constant uuid[] := realtime.streams_of('none');
+    old name;
+    of_day record;
+    streams uuid[] := '{}';
+    seqs bigint[] := '{}';
+begin
+    for old in select o from realtime.old_partitions(keep) o loop
         execute format(
-            'insert into realtime.archive (stream_id, seq, n, body, at)
-             select e.stream_id, e.seq, e.n, e.body, e.at
-             from realtime.%I e
-             where e.stream_id = any ($1)', old.relname
-        ) using kept;
-        execute format('alter table realtime.events detach partition realtime.%I', old.relname);
-        execute format(
-            'update realtime.heads h set floor = greatest(h.floor, d.seq)
+            'select array_agg(d.stream_id) as streams, array_agg(d.seq) as seqs
              from (
                  select e.stream_id, max(e.seq) as seq
                  from realtime.%I e
-                 join realtime.heads i on i.stream_id = e.stream_id and e.seq <= i.seq - $1
+                 join realtime.heads h on h.stream_id = e.stream_id
                  where e.stream_id <> all ($2)
+                     and (e.seq <= h.seq - $1 or e.stream_id = any ($3))
                  group by e.stream_id
-             ) d
-             where d.stream_id = h.stream_id', old.relname
-        ) using keep_events, kept;
-        execute format(
-            'insert into realtime.events (stream_id, seq, n, body, at)
-             select e.stream_id, e.seq, e.n, e.body, e.at
-             from realtime.%I e
-             join realtime.heads h on h.stream_id = e.stream_id and e.seq > h.floor
-             where e.stream_id <> all ($1)', old.relname
-        ) using kept;
-        execute format('drop table realtime.%I', old.relname);
-        dropped := dropped + 1;
+             ) d', old
+        ) into of_day using keep_events, kept, loose;
+        streams := streams || of_day.streams;
+        seqs := seqs || of_day.seqs;
     end loop;
+    perform realtime.move_floors(streams, seqs);
+end
+$$;
+comment on function realtime.raise_floors(interval, bigint) is 'Raises the floors above what goes with the partitions that are older than `keep`.';
+revoke execute on function realtime.raise_floors(interval, bigint) from public;
+grant execute on function realtime.raise_floors(interval, bigint) to glassbox_app;
 
+-- What lies above its stream's floor stays and moves to the default partition: whatever the floors are, nothing is
+-- lost, and where they were not raised, trim_log removes it.
+create or replace function realtime.drop_partition(keep interval default '3 days')
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog, realtime, pg_temp
+as $$
+declare
+    kept constant uuid[] := realtime.streams_of('full');
+    old constant name := (select o from realtime.old_partitions(keep) o limit 1);
+begin
+    if old is null then
+        return false;
+    end if;
+    -- Before the lock that the detaching takes: nothing is added any more to a day that is over.
+    execute format(
+        'insert into realtime.archive (stream_id, seq, n, body, at)
+         select e.stream_id, e.seq, e.n, e.body, e.at
+         from realtime.%I e
+         where e.stream_id = any ($1)', old
+    ) using kept;
+    execute format('alter table realtime.events detach partition realtime.%I', old);
+    execute format(
+        'insert into realtime.events (stream_id, seq, n, body, at)
+         select e.stream_id, e.seq, e.n, e.body, e.at
+         from realtime.%I e
+         join realtime.heads h on h.stream_id = e.stream_id and e.seq > h.floor
+         where e.stream_id <> all ($1)', old
+    ) using kept;
+    execute format('drop table realtime.%I', old);
+    return true;
+end
+$$;
+comment on function realtime.drop_partition(interval) is 'Drops the oldest partition that is older than `keep`; false if there is none.';
+revoke execute on function realtime.drop_partition(interval) from public;
+grant execute on function realtime.drop_partition(interval) to glassbox_app;
+
+-- Looks each stream up by key: a scan would read all that is kept for ever.
+create or replace function realtime.trim_archive(kept uuid[], loose uuid[], keep interval, keep_events bigint)
+returns table (stream_id uuid, seq bigint)
+language sql
+set search_path = pg_catalog, realtime, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+    delete from realtime.archive a
+    using realtime.heads h
+    where h.stream_id <> all (kept)
+        and a.stream_id = h.stream_id
+        and a.at < now() - keep
+        and (a.seq <= h.seq - keep_events or h.stream_id = any (loose))
+    returning a.stream_id, a.seq
+$$;
+comment on function realtime.trim_archive(uuid[], uuid[], interval, bigint) is 'Removes what organizations kept for ever until they chose otherwise, and tells what.';
+revoke execute on function realtime.trim_archive(uuid[], uuid[], interval, bigint) from public;
+
+create or replace function realtime.trim_log(
+    keep interval default '3 days',
+    keep_events bigint default 10000,
+    keep_audit interval default '24 hours'
+)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, realtime, pg_temp
+as $$
+declare
+    kept constant uuid[] := realtime.streams_of('full');
+    brief constant uuid[] := realtime.streams_of('audit');
+    loose constant uuid[] := realtime.streams_of('none');
+    trimmed record;
+    streams uuid[] := '{}';
+    seqs bigint[] := '{}';
+begin
     with moved as (
         delete from realtime.events_default e
         where e.stream_id = any (kept)
@@ -199,12 +296,13 @@ begin
         where h.stream_id = e.stream_id
             and e.stream_id <> all (kept)
             and e.at < now() - keep
-            and e.seq <= h.seq - keep_events
+            and (e.seq <= h.seq - keep_events or e.stream_id = any (loose))
         returning e.stream_id, e.seq
     )
-    update realtime.heads h set floor = greatest(h.floor, g.seq)
-    from (select stream_id, max(seq) as seq from gone group by stream_id) g
-    where g.stream_id = h.stream_id;
+    select array_agg(g.stream_id) as streams, array_agg(g.seq) as seqs into trimmed
+    from (select stream_id, max(seq) as seq from gone group by stream_id) g;
+    streams := streams || trimmed.streams;
+    seqs := seqs || trimmed.seqs;
 
     if brief <> '{}' then
         with gone as (
@@ -216,12 +314,47 @@ begin
                 and e.seq <= h.seq - keep_events
             returning e.stream_id, e.seq
         )
-        update realtime.heads h set floor = greatest(h.floor, g.seq)
-        from (select stream_id, max(seq) as seq from gone group by stream_id) g
-        where g.stream_id = h.stream_id;
+        select array_agg(g.stream_id) as streams, array_agg(g.seq) as seqs into trimmed
+        from (select stream_id, max(seq) as seq from gone group by stream_id) g;
+        streams := streams || trimmed.streams;
+        seqs := seqs || trimmed.seqs;
     end if;
 
-    perform realtime.trim_archive(kept, keep, keep_events);
+    select array_agg(g.stream_id) as streams, array_agg(g.seq) as seqs into trimmed
+    from (
+        select t.stream_id, max(t.seq) as seq
+        from realtime.trim_archive(kept, loose, keep, keep_events) t
+        group by t.stream_id
+    ) g;
+    perform realtime.move_floors(streams || trimmed.streams, seqs || trimmed.seqs);
+end
+$$;
+comment on function realtime.trim_log(interval, bigint, interval) is 'Removes what is too old outside of old partitions.';
+revoke execute on function realtime.trim_log(interval, bigint, interval) from public;
+grant execute on function realtime.trim_log(interval, bigint, interval) to glassbox_app;
+
+-- Makes the partitions of the next days and drops those that are older than `keep`. A stream keeps its newest
+-- `keep_events` events whatever their age; they move to the default partition. The floor moves with what goes. The
+-- whole in one transaction, for those who run it by hand; the server takes the steps one by one.
+create or replace function realtime.keep_log(
+    keep interval default '3 days',
+    keep_events bigint default 10000,
+    keep_audit interval default '24 hours'
+)
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, realtime, pg_temp
+as $$
+declare
+    dropped integer := 0;
+begin
+    perform realtime.make_partitions();
+    perform realtime.raise_floors(keep, keep_events);
+    while realtime.drop_partition(keep) loop
+        dropped := dropped + 1;
+    end loop;
+    perform realtime.trim_log(keep, keep_events, keep_audit);
     return dropped;
 end
 $$;

@@ -6,52 +6,73 @@ use serde_json::{Map, Value};
 /// Stands in the place of a stored secret.
 pub const HIDDEN: &str = "********";
 
-/// The secrets of the settings themselves, in both spellings.
-const KEYS: [&str; 2] = ["selfHostedKey", "self_hosted_key"];
+/// The keys of secrets, at any depth, in both spellings.
+const KEYS: [&str; 4] = ["selfHostedKey", "self_hosted_key", "apiKey", "api_key"];
 /// The secrets of a model.
 const MODEL_KEYS: [&str; 2] = ["apiKey", "api_key"];
 
 /// Puts [`HIDDEN`] in the place of every secret.
 pub fn hide_secrets(settings: &mut Value) {
-    let Some(fields) = settings.as_object_mut() else { return };
-    hide(fields, &KEYS);
-    for model in models_mut(fields) {
-        hide(model, &MODEL_KEYS);
-    }
-}
-
-fn hide(fields: &mut Map<String, Value>, keys: &[&str]) {
-    for key in keys {
-        if let Some(secret) = fields.get_mut(*key) {
-            *secret = HIDDEN.into();
+    match settings {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if KEYS.contains(&key.as_str()) {
+                    *value = HIDDEN.into();
+                } else {
+                    hide_secrets(value);
+                }
+            }
         }
+        Value::Array(items) => items.iter_mut().for_each(hide_secrets),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
 /// Fills in what the writer was not shown: [`HIDDEN`] means "as it is stored", and so does a key that is left out of a
 /// model that is stored under the same name. Where nothing is stored, nothing stays.
 pub fn keep_secrets(new: &mut Value, stored: &Value) {
-    let Some(fields) = new.as_object_mut() else { return };
-    for key in KEYS {
-        if is_hidden(fields, key) {
-            restore(fields, key, stored.get(key));
-        }
-    }
-    let stored_models = stored.get("models").and_then(Value::as_array);
-    let find = |name: Option<&Value>| stored_models?.iter().find(|model| name.is_some() && model.get("name") == name);
-    for model in models_mut(fields) {
-        let stored = find(model.get("name"));
-        let is_left_out = !MODEL_KEYS.iter().any(|key| model.contains_key(*key));
-        for key in MODEL_KEYS {
-            if is_left_out || is_hidden(model, key) {
-                restore(model, key, stored.and_then(|stored| stored.get(key)));
+    let stored_models = stored.get("models");
+    for model in new.get_mut("models").and_then(Value::as_array_mut).into_iter().flatten() {
+        let stored = model.get("name").and_then(|name| named(stored_models?, name));
+        let Some(fields) = model.as_object_mut() else { continue };
+        if !MODEL_KEYS.iter().any(|key| fields.contains_key(*key)) {
+            for key in MODEL_KEYS {
+                restore(fields, key, stored.and_then(|stored| stored.get(key)));
             }
         }
     }
+    restore_hidden(new, Some(stored));
 }
 
-fn is_hidden(fields: &Map<String, Value>, key: &str) -> bool {
-    fields.get(key).and_then(Value::as_str) == Some(HIDDEN)
+/// Restores what is hidden from its place in what is stored; things in a list are known by their name, else by their
+/// place.
+fn restore_hidden(new: &mut Value, stored: Option<&Value>) {
+    match new {
+        Value::Object(fields) => {
+            for key in KEYS {
+                if fields.get(key).and_then(Value::as_str) == Some(HIDDEN) {
+                    restore(fields, key, stored.and_then(|stored| stored.get(key)));
+                }
+            }
+            for (key, value) in fields.iter_mut().filter(|(key, _)| !KEYS.contains(&key.as_str())) {
+                restore_hidden(value, stored.and_then(|stored| stored.get(key)));
+            }
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter_mut().enumerate() {
+                let stored = stored.and_then(|stored| match item.get("name") {
+                    Some(name) => named(stored, name),
+                    None => stored.get(i),
+                });
+                restore_hidden(item, stored);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn named<'a>(items: &'a Value, name: &Value) -> Option<&'a Value> {
+    items.as_array()?.iter().find(|item| item.get("name") == Some(name))
 }
 
 fn restore(fields: &mut Map<String, Value>, key: &str, stored: Option<&Value>) {
@@ -59,10 +80,6 @@ fn restore(fields: &mut Map<String, Value>, key: &str, stored: Option<&Value>) {
         Some(secret) => fields.insert(key.to_owned(), secret.clone()),
         None => fields.remove(key),
     };
-}
-
-fn models_mut(fields: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
-    fields.get_mut("models").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 /// Checks the shapes that secrets are looked for in; all else is kept as it comes. The error is a field and a reason.
@@ -136,6 +153,32 @@ mod tests {
         let mut without = json!({});
         keep_secrets(&mut without, &stored);
         assert_eq!(without, json!({}), "what is left out of the settings themselves is gone");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_and_kept_wherever_it_stands() {
+        let stored = json!({
+            "apiKey": "1",
+            "vendors": {"x": {"api_key": "2", "regions": [{"apiKey": "3"}, {"name": "b", "selfHostedKey": {"k": "4"}}]}},
+            "models": [{"name": "a", "fallback": {"apiKey": "5"}}]
+        });
+        let mut shown = stored.clone();
+        hide_secrets(&mut shown);
+        assert_eq!(
+            shown,
+            json!({
+                "apiKey": HIDDEN,
+                "vendors": {
+                    "x": {"api_key": HIDDEN, "regions": [{"apiKey": HIDDEN}, {"name": "b", "selfHostedKey": HIDDEN}]}
+                },
+                "models": [{"name": "a", "fallback": {"apiKey": HIDDEN}}]
+            })
+        );
+        keep_secrets(&mut shown, &stored);
+        assert_eq!(shown, stored, "what was read is written back");
+        let mut elsewhere = json!({"vendors": {"y": {"apiKey": HIDDEN}}});
+        keep_secrets(&mut elsewhere, &stored);
+        assert_eq!(elsewhere, json!({"vendors": {"y": {}}}));
     }
 
     #[test]

@@ -235,7 +235,12 @@ async fn maintain(app: SharedApp, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         app.rate_limits.sweep();
-        if let Err(error) = events::maintain(&app.database).await {
+        // A step may take minutes; what a stop interrupts is rolled back and done at the next start.
+        let maintained = tokio::select! {
+            () = stop.cancelled() => return,
+            maintained = events::maintain(&app.database) => maintained,
+        };
+        if let Err(error) = maintained {
             warn!(%error, "look after the log's partitions");
         }
     }

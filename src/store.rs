@@ -28,6 +28,7 @@ pub mod instances;
 pub mod locks;
 pub mod members;
 pub mod migrate;
+mod moment;
 pub mod nodes;
 pub mod notifications;
 pub mod org_members;
@@ -365,7 +366,8 @@ impl Failure {
                     Failure::Unavailable
                 }
                 Some("25P03") => Failure::Unavailable,
-                Some(code) if code.starts_with("23") => Failure::Refused,
+                // Integrity, and values that PostgreSQL cannot take.
+                Some(code) if code.starts_with("23") || code.starts_with("22") => Failure::Refused,
                 _ => Failure::Defect,
             },
             _ => Failure::Defect,

@@ -38,8 +38,9 @@ impl Refusal {
     }
 }
 
-/// Whether a text is the address of something on the web.
-fn is_web_address(text: &str) -> bool {
+/// Whether a text is the address of something on the web. A browser opens it when somebody clicks it, so it must not be,
+/// say, a script.
+pub fn is_web_address(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 

@@ -125,7 +125,7 @@ impl ProjectRight {
         match self {
             ProjectRight::Read => "project.read",
             ProjectRight::NodeWrite => "node.write",
-            ProjectRight::BreakAgentLock => "lock.break",
+            ProjectRight::BreakAgentLock => "lock.break.agent",
             ProjectRight::BreakPersonLock => "lock.break.person",
             ProjectRight::Update => "project.update",
             ProjectRight::Delete => "project.delete",

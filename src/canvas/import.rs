@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::text::{Split, title_of};
 use super::{EDGES_MAX, GROUP, NODES_MAX, TITLE_CHARS_MAX, UNTITLED, has_nul};
+use crate::template::is_web_address;
 
 /// Largest `metadata` that a node may get, bytes of JSON; as everywhere in the API.
 const METADATA_BYTES_MAX: usize = 64 * 1024;
@@ -58,7 +59,7 @@ pub struct NewNode {
     pub position: Value,
     /// With `canvas`.
     pub metadata: Value,
-    /// The URL of a link, for an input.
+    /// The URL of a link, for an input; none where it leads elsewhere than to the web.
     pub link: Option<String>,
 }
 
@@ -256,7 +257,7 @@ fn read_node(i: usize, node: Value, placement: &Placement) -> Result<(NewNode, A
             let url = text(&mut fields, "url", &at("url"))?;
             new.title = short(if url.trim().is_empty() { UNTITLED } else { &url });
             canvas.insert("url".to_owned(), url.clone().into());
-            new.link = Some(url);
+            new.link = Some(url).filter(|url| is_web_address(url));
             &["color"]
         }
         "group" => {

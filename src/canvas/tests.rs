@@ -86,6 +86,9 @@ fn every_type_has_its_title() {
         node(json!({"type": "link", "url": "https://example.org"})),
         ("https://example.org".to_owned(), Some("https://example.org".to_owned()))
     );
+    for odd in ["javascript:alert(1)", "data:text/html,x", "//example.org", ""] {
+        assert_eq!(node(json!({"type": "link", "url": odd})).1, None, "{odd}");
+    }
     assert_eq!(node(json!({"type": "group", "label": "Plan"})), ("Plan".to_owned(), None));
     assert_eq!(node(json!({"type": "group"})), ("Group".to_owned(), None));
 }

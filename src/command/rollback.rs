@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::validate::{STATUS_MAX, TITLE_MAX};
-use super::{Applied, Done, Job, Place, gone, lock, not_found};
+use super::{Applied, Done, Job, Place, gone, lock, not_found, people};
 use crate::store::nodes::{self, Content, LockedRow, Write};
 use crate::store::{Origin, Tx, tree, versions};
 
@@ -52,6 +52,13 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, job: &Job<'_>, rollback: &N
         && !can_be_parent(tx, place, node, parent).await?
     {
         content.parent = row.content.parent;
+    }
+    if people::assignees(tx, place, "metadata", &content.metadata, Some(&row.content.metadata)).await?.is_some() {
+        // Some of those who were assigned then have left: who is assigned now stays.
+        match row.content.metadata.get("assignees") {
+            Some(now) => content.metadata.insert("assignees".to_owned(), now.clone()),
+            None => content.metadata.remove("assignees"),
+        };
     }
     if content == row.content {
         return Ok(Ok(Done::unchanged().with_version(row.version)));

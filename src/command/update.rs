@@ -105,7 +105,11 @@ async fn merge(
     if let Some(base) = update.base_version
         && base != row.version
     {
-        let versions = versions::from(tx, update.node_id, base).await?;
+        let mut versions = versions::from(tx, update.node_id, base).await?;
+        if versions.last().is_none_or(|newest| newest.version != row.version) {
+            // So far back that not all versions since then were read: there is no telling.
+            versions.clear();
+        }
         let conflicts = conflicting_fields(changes, &row.content, base, &versions, job.user);
         if !conflicts.is_empty() {
             let current = view::node(tx, update.node_id, Viewer::User(job.user)).await?;

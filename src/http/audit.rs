@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Caller, PathId, Query};
+use super::orgs::permit;
 use super::page::{Counted, Window};
 use crate::app::SharedApp;
 use crate::auth::rights::OrgRight;
+use crate::store::Tenant;
 use crate::store::audit::{self, Entry, Filter};
-use crate::store::{Tenant, members};
 
 /// Entries in one answer, unless the caller says otherwise, and most of them.
 const LIMIT_DEFAULT: i64 = 50;
@@ -51,10 +52,7 @@ pub async fn list(
     let filter = filter(&query)?;
 
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
-    let role = members::org_role(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
-    if !role.may(OrgRight::ReadAudit) {
-        return Err(ApiError::forbidden());
-    }
+    permit(&mut tx, org, caller.user, OrgRight::ReadAudit).await?;
     if let Some(before) = before
         && !audit::has(&mut tx, org, before).await?
     {

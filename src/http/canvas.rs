@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query};
+use super::nodes::hold_parent;
 use super::once::{Begun, Once};
 use super::projects::{Access, open};
 use super::scope;
@@ -95,7 +96,7 @@ pub struct Imported {
     ),
     request_body(content = Object, description = "A JSON Canvas 1.0 document."),
     responses((status = 200, description = "A dry run.", body = Imported), (status = 201, body = Imported)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn import(
     State(app): State<SharedApp>,
@@ -110,10 +111,8 @@ pub async fn import(
     let is_dry_run = query.flag("dryRun")?;
 
     let mut opened = open(&app, caller, project, ProjectRight::NodeWrite, Access::Current).await?;
-    if let Some(parent) = parent
-        && !store::canvas::has_node(&mut opened.tx, project, parent).await?
-    {
-        return Err(ApiError::field("parentId", "refers to something that does not exist"));
+    if let Some(parent) = parent {
+        hold_parent(&mut opened.tx, project, parent).await?;
     }
     let first_z = store::canvas::next_z(&mut opened.tx, project).await?;
     let import = canvas::import(document, &Placement { parent, dx, dy, first_z })

@@ -83,7 +83,7 @@ pub struct Made {
         (status = 200, description = "An equal one was there.", body = Made),
         (status = 201, description = "It is there now.", body = Made),
     ),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn add(
     State(app): State<SharedApp>,

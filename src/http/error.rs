@@ -199,8 +199,8 @@ impl From<sqlx::Error> for ApiError {
             (Failure::Refused, Some("23505")) => Self::conflict("it exists already"),
             (Failure::Refused, Some("23503")) => Self::bad_request("refers to something that does not exist"),
             // A value that PostgreSQL cannot take is bad input that no rule of ours caught.
+            (Failure::Refused, Some(code)) if code.starts_with("22") => Self::bad_request("a value is out of range"),
             (Failure::Refused, _) => Self::bad_request("a value breaks a rule"),
-            (Failure::Defect, Some(code)) if code.starts_with("22") => Self::bad_request("a value is out of range"),
             (Failure::Defect, _) => {
                 tracing::error!(request.id = %request, ?error, "a request failed");
                 Self::logged_defect()

@@ -188,6 +188,11 @@ impl Query {
         }
     }
 
+    /// What stands there, whatever it is; the empty text as well.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// A text; the empty one counts as absent.
     pub fn text(&self, name: &str, chars_max: usize) -> ApiResult<Option<&str>> {
         Ok(optional(name, self.0.get(name).map(String::as_str), chars_max)?.filter(|text| !text.is_empty()))

@@ -1,4 +1,6 @@
 //! Locks over REST: leases that belong to the user, through the same writer as a WebSocket's.
+//!
+//! No request here takes an `Idempotency-Key`: the first answer would tell of a lease that may be over by now.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,17 +15,16 @@ use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query};
+use super::nodes::write::{Proof, checked_fence};
+use super::nodes::{submit_checked, writable};
 use super::once::Once;
-use super::submit::{Place, submit};
+use super::submit::submit;
 use crate::app::SharedApp;
-use crate::command::validate;
 
 /// How long a lock lasts unless its taker says otherwise, ms.
 const TTL_MS_DEFAULT: i64 = 300_000;
 /// Shortest and longest lease, ms.
 const TTL_MS_RANGE: std::ops::RangeInclusive<i64> = 5_000..=3_600_000;
-/// Largest fence: numbers stay below 2^53.
-const FENCE_MAX: i64 = (1 << 53) - 1;
 
 /// How long to lock.
 #[derive(Deserialize, ToSchema)]
@@ -129,13 +130,14 @@ pub async fn acquire(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
     PathId(node): PathId<NodeId>,
-    once: Once,
-    Body(asked): Body<LockRequest>,
+    body: ApiResult<Body<LockRequest>>,
 ) -> ApiResult<Json<LockAnswer>> {
+    let place = writable(&app, caller, node).await?;
+    let Body(asked) = body?;
     check_ttl(asked.ttl_ms)?;
     let ttl_ms = Some(asked.ttl_ms.unwrap_or(TTL_MS_DEFAULT));
     let command = Command::LockAcquire(LockAcquire { node_id: node, ttl_ms, wait: None });
-    let ack = submit(&app, caller, Place::of_node(&app, node).await?, once, command).await?;
+    let ack = submit(&app, caller, place, Once::random(), command).await?;
     lease(node, ack)
 }
 
@@ -152,13 +154,14 @@ pub async fn renew(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
     PathId(node): PathId<NodeId>,
-    once: Once,
-    Body(asked): Body<RenewRequest>,
+    body: ApiResult<Body<RenewRequest>>,
 ) -> ApiResult<Json<LockAnswer>> {
+    let place = writable(&app, caller, node).await?;
+    let Body(asked) = body?;
     check_ttl(asked.ttl_ms)?;
     let fence = checked_fence(asked.fence)?;
     let command = Command::LockRenew(LockRenew { node_id: node, fence, ttl_ms: asked.ttl_ms });
-    let ack = submit(&app, caller, Place::of_node(&app, node).await?, once, command).await?;
+    let ack = submit(&app, caller, place, Once::random(), command).await?;
     lease(node, ack)
 }
 
@@ -177,12 +180,12 @@ pub async fn release(
     Caller(caller): Caller,
     PathId(node): PathId<NodeId>,
     query: Query,
-    once: Once,
-    Body(asked): Body<ReleaseRequest>,
+    body: ApiResult<Body<ReleaseRequest>>,
 ) -> ApiResult<StatusCode> {
-    let fence = checked_fence(asked.fence)?.or(query.integer("fence", 0..=FENCE_MAX)?.map(Fence));
+    let place = writable(&app, caller, node).await?;
+    let fence = Proof { fence: body?.0.fence }.or_query(&query)?;
     let command = Command::LockRelease(LockRelease { node_id: node, fence });
-    submit(&app, caller, Place::of_node(&app, node).await?, once, command).await?;
+    submit(&app, caller, place, Once::random(), command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -193,18 +196,17 @@ pub async fn release(
     tag = "locks",
     request_body = Option<BreakRequest>,
     responses((status = 200, body = BreakAnswer)),
-    extensions(("x-right" = json!("lock.break"))),
+    extensions(("x-right" = json!("lock.break.agent"))),
 )]
 pub async fn break_lock(
     State(app): State<SharedApp>,
     Caller(caller): Caller,
     PathId(node): PathId<NodeId>,
-    once: Once,
-    Body(asked): Body<BreakRequest>,
+    body: ApiResult<Body<BreakRequest>>,
 ) -> ApiResult<Json<BreakAnswer>> {
-    let command = Command::LockBreak(LockBreak { node_id: node, reason: asked.reason });
-    validate::command(&command)?;
-    let ack = submit(&app, caller, Place::of_node(&app, node).await?, once, command).await?;
+    let place = writable(&app, caller, node).await?;
+    let command = Command::LockBreak(LockBreak { node_id: node, reason: body?.0.reason });
+    let ack = submit_checked(&app, caller, place, Once::random(), command).await?;
     let broken_from = ack.result.and_then(|mut result| result.get_mut("brokenFrom").map(Value::take));
     Ok(Json(BreakAnswer { success: true, node_id: node, broken_from }))
 }
@@ -215,15 +217,6 @@ fn check_ttl(ttl_ms: Option<i64>) -> ApiResult<()> {
             Err(ApiError::field("ttlMs", format!("must be {} to {}", TTL_MS_RANGE.start(), TTL_MS_RANGE.end())))
         }
         _ => Ok(()),
-    }
-}
-
-fn checked_fence(fence: Option<Fence>) -> ApiResult<Option<Fence>> {
-    match fence {
-        Some(fence) if !(0..=FENCE_MAX).contains(&fence.0) => {
-            Err(ApiError::field("fence", format!("must be 0 to {FENCE_MAX}")))
-        }
-        fence => Ok(fence),
     }
 }
 

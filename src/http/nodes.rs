@@ -21,7 +21,7 @@ use crate::auth::rights::ProjectRight;
 use crate::auth::{self, Bearer};
 use crate::command::validate;
 use crate::store::view::{self, Filter, Parent};
-use crate::store::{Tenant, Tx, dependencies, tree};
+use crate::store::{self, Tenant, Tx, dependencies, tree};
 
 /// Opens a transaction where something lives, for somebody who has a right there. What the caller may not see and what
 /// is nowhere get the same answer.
@@ -80,6 +80,15 @@ async fn place_of_dependency(app: &App, edge: DependencyId) -> ApiResult<Place> 
 async fn writable_place(app: &App, caller: Bearer, place: Place) -> ApiResult<Place> {
     open(app, caller, place, ProjectRight::NodeWrite, Access::Current).await?;
     Ok(place)
+}
+
+/// Locks the node that is to contain new ones, so that nobody deletes it before they are there.
+pub async fn hold_parent(tx: &mut Tx, project: ProjectId, parent: NodeId) -> ApiResult<()> {
+    let found = store::nodes::lock(tx, project, &[parent]).await?;
+    match found.get(&parent) {
+        Some(row) if row.deleted_at.is_none() => Ok(()),
+        _ => Err(ApiError::field("parentId", "refers to something that does not exist")),
+    }
 }
 
 /// Checks a command's fields and hands it to the writer of its project.

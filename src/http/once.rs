@@ -30,8 +30,7 @@ pub const HEADER: &str = "idempotency-key";
 /// where there is no key.
 #[derive(Clone, Copy, Debug)]
 pub struct Once {
-    /// The request's name.
-    pub request: RequestId,
+    request: RequestId,
     is_given: bool,
 }
 
@@ -40,7 +39,7 @@ impl FromRequestParts<SharedApp> for Once {
 
     async fn from_request_parts(parts: &mut Parts, _: &SharedApp) -> Result<Self, ApiError> {
         let Some(key) = parts.headers.get(HEADER) else {
-            return Ok(Self { request: RequestId::random(), is_given: false });
+            return Ok(Self::random());
         };
         let key =
             key.to_str().ok().filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len())).ok_or_else(|| {
@@ -50,6 +49,23 @@ impl FromRequestParts<SharedApp> for Once {
         let mut id = [0; 16];
         id.copy_from_slice(&Sha256::digest(text)[..16]);
         Ok(Self { request: RequestId(Uuid::from_bytes(id)), is_given: true })
+    }
+}
+
+impl Once {
+    /// The name of a request that is never repeated.
+    pub fn random() -> Self {
+        Self { request: RequestId::random(), is_given: false }
+    }
+
+    /// The request's name, which no other user's has.
+    pub fn request_of(self, user: UserId) -> RequestId {
+        let mut hash = Sha256::new();
+        hash.update(self.request.0);
+        hash.update(user.0);
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finalize()[..16]);
+        RequestId(Uuid::from_bytes(id))
     }
 }
 

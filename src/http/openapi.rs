@@ -1,8 +1,8 @@
 //! The OpenAPI document of exactly the served routes, and the page that shows it.
 //!
-//! Handlers say what is theirs alone: path, query, body, success, conflicts, and in `x-right` the right that they ask
-//! for. What every route has in common is added here: the ids in the path, the credentials, and the refusals that any
-//! request may meet.
+//! Handlers say what is theirs alone: path, query, body, success, conflicts, in `x-right` the right that they ask for,
+//! and in `x-idempotent` that a POST takes an `Idempotency-Key`. What every route has in common is added here: the ids
+//! in the path, the credentials, and the refusals that any request may meet.
 
 use axum::Router;
 use serde_json::{Map, Value, json};
@@ -74,7 +74,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
     if !is_open {
         operation.insert("security".to_owned(), json!([{ "bearer": [] }, { "cookie": [] }]));
     }
-    if is_api && method == "post" {
+    if operation.remove("x-idempotent").is_some() {
         let parameters = operation.entry("parameters").or_insert_with(|| json!([])).as_array_mut();
         parameters.into_iter().for_each(|list| {
             list.push(json!({

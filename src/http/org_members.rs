@@ -70,7 +70,7 @@ pub struct New {
     tag = "members",
     request_body = New,
     responses((status = 201, body = OrgMember)),
-    extensions(("x-right" = json!("org.members.manage"))),
+    extensions(("x-right" = json!("org.members.manage")), ("x-idempotent" = json!(true))),
 )]
 pub async fn add(
     State(app): State<SharedApp>,
@@ -139,9 +139,9 @@ pub async fn update(
     Body(change): Body<Change>,
 ) -> ApiResult<Json<OrgMember>> {
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
-    permit(&mut tx, org, caller.user, OrgRight::ManageMembers).await?;
+    let before = permit(&mut tx, org, caller.user, OrgRight::ManageMembers).await?;
     let role = role(required("role", change.role.as_deref(), 50)?)?;
-    change_one(&mut tx, org, caller.user, user, Some(role)).await?;
+    change_one(&mut tx, org, (caller.user, before), user, Some(role)).await?;
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     org_members::set_role(&mut tx, org, user, role.as_str()).await?;
     let member = org_members::one(&mut tx, org, user).await?.ok_or_else(ApiError::not_found)?;
@@ -165,8 +165,8 @@ pub async fn remove(
     PathIds(org, user): PathIds<OrgId, UserId>,
 ) -> ApiResult<StatusCode> {
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
-    permit(&mut tx, org, caller.user, right_to_remove(caller.user, user)).await?;
-    change_one(&mut tx, org, caller.user, user, None).await?;
+    let before = permit(&mut tx, org, caller.user, right_to_remove(caller.user, user)).await?;
+    change_one(&mut tx, org, (caller.user, before), user, None).await?;
     tx.set_origin(&scope::origin(caller.user), &[]).await?;
     org_members::remove(&mut tx, org, user).await?;
     tx.commit().await?;
@@ -177,13 +177,23 @@ fn right_to_remove(caller: UserId, user: UserId) -> OrgRight {
     if caller == user { OrgRight::Read } else { OrgRight::ManageMembers }
 }
 
-/// Waits for the turn and checks that a member may become this, or nothing.
-async fn change_one(tx: &mut Tx, org: OrgId, caller: UserId, user: UserId, to: Option<OrgRole>) -> ApiResult<()> {
+/// Waits for the turn and checks that a member may become this, or nothing. With the caller comes the role that they had
+/// before the wait.
+async fn change_one(
+    tx: &mut Tx,
+    org: OrgId,
+    (caller, before): (UserId, OrgRole),
+    user: UserId,
+    to: Option<OrgRole>,
+) -> ApiResult<()> {
     orgs::lock(tx, org).await?;
     let member = org_members::one(tx, org, user).await?;
     let is_owner = member.as_ref().is_some_and(|member| member.role == OrgRole::Owner.as_str());
-    // First of all, since it may have come to that, and to the caller's own removal, while we waited for our turn.
-    if is_owner && to != Some(OrgRole::Owner) && org_members::owners(tx, org).await? == 1 {
+    if is_owner && caller != user && before != OrgRole::Owner {
+        return Err(ApiError::forbidden());
+    }
+    // Before the caller's right, since it may have come to that, and to their own removal, while we waited for our turn.
+    if is_owner && to != Some(OrgRole::Owner) && org_members::other_owners(tx, org, user).await? == 0 {
         return Err(ApiError::conflict("an organization needs an owner"));
     }
     let right = if to.is_none() { right_to_remove(caller, user) } else { OrgRight::ManageMembers };

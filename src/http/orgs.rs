@@ -87,7 +87,7 @@ pub struct New {
     tag = "organizations",
     request_body = New,
     responses((status = 201, body = Org)),
-    extensions(("x-right" = json!("signed in"))),
+    extensions(("x-right" = json!("signed in")), ("x-idempotent" = json!(true))),
 )]
 pub async fn create(
     State(app): State<SharedApp>,

@@ -102,8 +102,8 @@ pub struct Counted<T> {
     has_more: bool,
 }
 impl<T> List<T> {
-    /// The items alone.
-    pub fn into_data(self) -> Vec<T> {
-        self.data
+    /// The items, and whether there is more.
+    pub fn into_parts(self) -> (Vec<T>, bool) {
+        (self.data, self.has_more)
     }
 }

@@ -142,7 +142,7 @@ fn given(text: Option<&str>) -> Option<&str> {
     tag = "nodes",
     request_body = NewInput,
     responses((status = 201, body = schema::NodeInput)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn add_input(
     State(app): State<SharedApp>,
@@ -188,7 +188,7 @@ pub async fn remove_input(
     tag = "nodes",
     request_body = NewOutput,
     responses((status = 201, body = schema::NodeOutput)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn add_output(
     State(app): State<SharedApp>,

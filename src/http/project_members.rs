@@ -17,9 +17,10 @@ use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::projects::{Access, open};
 use super::scope;
 use crate::app::SharedApp;
+use crate::auth;
 use crate::auth::rights::{ProjectRight, ProjectRole};
-use crate::store::org_members::person_with_email;
 use crate::store::project_members::{self, ProjectMember};
+use crate::store::{orgs, users};
 
 /// `GET /api/v1/projects/{projectId}/members`
 ///
@@ -63,7 +64,7 @@ pub struct New {
     tag = "members",
     request_body = New,
     responses((status = 201, body = ProjectMember)),
-    extensions(("x-right" = json!("project.members.manage"))),
+    extensions(("x-right" = json!("project.members.manage")), ("x-idempotent" = json!(true))),
 )]
 pub async fn add(
     State(app): State<SharedApp>,
@@ -78,11 +79,24 @@ pub async fn add(
         Begun::New(pending) => pending,
         Begun::Repeated(answer) => return Ok(answer),
     };
+    // Changes of members take turns: who is being removed is gone before the look, or is removed with the new row.
+    orgs::lock(&mut opened.tx, opened.org).await?;
+    let mine = auth::project_role(&mut opened.tx, project, caller.user).await?.ok_or_else(ApiError::not_found)?;
+    if !mine.may(ProjectRight::ManageMembers) {
+        return Err(ApiError::forbidden());
+    }
     // Who is elsewhere and who is nowhere get the same answer.
     let outside = || ApiError::conflict("is not in the organization: invite there first");
     let user = match Whom::of(new.email.as_deref(), new.user_id)? {
         Whom::User(user) => user,
-        Whom::Email(email) => person_with_email(&mut opened.tx, email).await?.ok_or_else(outside)?,
+        Whom::Email(email) => {
+            let user = users::member_with_email(&mut opened.tx, opened.org, email).await?.ok_or_else(outside)?;
+            // An agent's email is nobody's address.
+            if users::is_agent(&mut opened.tx, user).await? {
+                return Err(outside());
+            }
+            user
+        }
     };
     opened.tx.set_origin(&scope::origin(caller.user), &[]).await?;
     let is_new = match project_members::add(&mut opened.tx, project, user, role.as_str()).await {

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ApiResult};
 use super::extract::{Body, Caller, PathId, Query, not_null, object, optional, present, required};
 use super::once::{Begun, Once};
+use super::orgs::permit;
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::schema;
 use super::scope;
@@ -129,7 +130,7 @@ pub struct ProjectSettings {
     tag = "projects",
     request_body = New,
     responses((status = 201, body = Project)),
-    extensions(("x-right" = json!("project.create"))),
+    extensions(("x-right" = json!("project.create")), ("x-idempotent" = json!(true))),
 )]
 pub async fn create(
     State(app): State<SharedApp>,
@@ -139,10 +140,7 @@ pub async fn create(
     Body(new): Body<New>,
 ) -> ApiResult<Response> {
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
-    let role = members::org_role(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
-    if !role.may(OrgRight::CreateProject) {
-        return Err(ApiError::forbidden());
-    }
+    permit(&mut tx, org, caller.user, OrgRight::CreateProject).await?;
     let new = NewProject {
         name: required("name", new.name.as_deref(), 255)?,
         description: optional("description", new.description.as_deref(), DESCRIPTION_CHARS_MAX)?,

@@ -49,7 +49,7 @@ impl Place {
 /// What the writer answers, as [`ApiError`] says it.
 pub async fn submit(app: &App, caller: Bearer, place: Place, once: Once, command: Command) -> ApiResult<Ack> {
     let room = app.rooms.open(place.project, place.org).map_err(|_| ApiError::unavailable())?;
-    let key = CommandKey { user: caller.user, client: None, request: once.request };
+    let key = CommandKey { user: caller.user, client: None, request: once.request_of(caller.user) };
     let (reply, answer) = oneshot::channel();
     let request = Request::new(key, command, scope::via(), Reply::Caller(reply));
     room.submit(request).map_err(|_| ApiError::project_busy("too many commands wait: try again"))?;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Caller, PathId, Query, not_null, object, optional, present, required};
+use super::nodes::hold_parent;
 use super::once::{Begun, Once};
 use super::orgs::permit;
 use super::page::{Page, PageQuery, ROWS_MAX};
@@ -25,7 +26,7 @@ use crate::auth::Bearer;
 use crate::auth::rights::{OrgRight, OrgRole, ProjectRight};
 use crate::store::audit::{self, Action, NewEntry};
 use crate::store::templates::{self, Template, TemplateFields};
-use crate::store::{Audit, Origin, Tenant, Tx, canvas, members};
+use crate::store::{Audit, Origin, Tenant, Tx, members};
 use crate::template::plan::{Application, Source};
 use crate::template::{DEPTH_MAX, Refusal, check, format, plan};
 
@@ -34,10 +35,14 @@ const TEXT_CHARS_MAX: usize = 1024 * 1024;
 
 /// A list of templates, under two names.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Templates {
     data: Vec<Template>,
     /// The same list.
     templates: Vec<Template>,
+    /// Only said when it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    has_more: bool,
 }
 
 /// Whose templates are asked for.
@@ -51,7 +56,8 @@ pub struct TemplatesQuery {
 
 /// `GET /api/v1/templates`
 ///
-/// Everybody sees those of the server and public ones, and those of their organizations.
+/// Everybody sees those of the server and public ones, and those of their organizations. The right is asked for in the
+/// organization that `orgId` names.
 #[utoipa::path(
     get,
     path = "/api/v1/templates",
@@ -61,7 +67,7 @@ pub struct TemplatesQuery {
         (status = 200, body = Templates),
         (status = 404, description = "The caller does not belong to this organization.", body = ErrorBody),
     ),
-    extensions(("x-right" = json!("signed in"))),
+    extensions(("x-right" = json!("template.read"))),
 )]
 pub async fn list(State(app): State<SharedApp>, Caller(caller): Caller, query: Query) -> ApiResult<Json<Templates>> {
     let page = Page::from_query(&query)?;
@@ -73,8 +79,8 @@ pub async fn list(State(app): State<SharedApp>, Caller(caller): Caller, query: Q
             tx
         }
     };
-    let data = page.of(templates::readable(&mut tx, ROWS_MAX + 1).await?).into_data();
-    Ok(Json(Templates { templates: data.clone(), data }))
+    let (data, has_more) = page.of(templates::readable(&mut tx, ROWS_MAX + 1).await?).into_parts();
+    Ok(Json(Templates { templates: data.clone(), data, has_more }))
 }
 
 /// `GET /api/v1/templates/{templateId}`
@@ -128,7 +134,7 @@ pub struct New {
         (status = 201, body = Template),
         (status = 404, description = "The caller does not belong to this organization.", body = ErrorBody),
     ),
-    extensions(("x-right" = json!("template.create"))),
+    extensions(("x-right" = json!("template.create")), ("x-idempotent" = json!(true))),
 )]
 pub async fn create(
     State(app): State<SharedApp>,
@@ -327,7 +333,7 @@ pub struct Applied {
     tag = "templates",
     request_body = Apply,
     responses((status = 201, body = Applied)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn apply(
     State(app): State<SharedApp>,
@@ -345,10 +351,8 @@ pub async fn apply(
         Begun::Repeated(answer) => return Ok(answer),
     };
     let parent = body.parent_id.map(NodeId);
-    if let Some(parent) = parent
-        && !canvas::has_node(&mut tx, project, parent).await?
-    {
-        return Err(ApiError::field("parentId", "refers to something that does not exist"));
+    if let Some(parent) = parent {
+        hold_parent(&mut tx, project, parent).await?;
     }
     let values = body.values.unwrap_or_default();
     for (label, text) in &values {
@@ -384,7 +388,7 @@ pub async fn apply(
     tag = "templates",
     request_body = Apply,
     responses((status = 201, body = Applied)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn instantiate(
     state: State<SharedApp>,

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, object, optional, required};
+use super::extract::{Body, Caller, object, optional, present, required};
 use super::scope;
 use crate::app::SharedApp;
 use crate::store::Tenant;
@@ -39,21 +39,17 @@ pub async fn me(State(app): State<SharedApp>, Caller(caller): Caller) -> ApiResu
 #[serde(rename_all = "camelCase")]
 #[schema(as = UserChange)]
 pub struct Change {
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 255, example = "Ada")]
     name: Option<Option<String>>,
     /// An http or https URL; `null` takes the picture away.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 2048, example = "https://example.org/ada.png")]
     avatar_url: Option<Option<String>>,
     /// Replaces all settings; `theme` is text, `notifications` a boolean or an object of booleans.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Object>, nullable = false, example = json!({ "theme": "dark", "notifications": { "email": true } }))]
     settings: Option<Option<Value>>,
-}
-
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// `PATCH /api/v1/users/me`

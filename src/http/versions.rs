@@ -122,7 +122,7 @@ fn keys(version: &Version) -> Map<String, Value> {
     params(("version" = i32, Path, minimum = 1)),
     request_body = Option<Proof>,
     responses((status = 200, body = schema::Node)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn rollback(
     State(app): State<SharedApp>,

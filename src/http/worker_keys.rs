@@ -1,9 +1,8 @@
 //! Worker keys of an organization: made, listed, revoked.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use axum::response::Response;
 use glassbox_protocol::OrgId;
 use serde::{Deserialize, Serialize};
@@ -11,15 +10,16 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::error::{ApiError, ApiResult};
-use super::extract::{Body, Caller, PathId, Query, id, required};
+use super::extract::{Body, Caller, PathId, PathIds, Query, required};
 use super::once::{Begun, Once};
+use super::orgs::permit;
 use super::page::{List, Page, PageQuery, ROWS_MAX};
 use super::scope;
 use crate::app::{App, SharedApp};
 use crate::auth::rights::OrgRight;
 use crate::auth::{Bearer, worker_key};
 use crate::store::worker_keys::{self, WorkerKey};
-use crate::store::{Tenant, Tx, members};
+use crate::store::{Tenant, Tx};
 
 /// `GET /api/v1/orgs/{orgId}/worker-keys`
 #[utoipa::path(
@@ -71,7 +71,7 @@ pub struct MadeWorkerKey {
     tag = "organizations",
     request_body = New,
     responses((status = 201, body = MadeWorkerKey)),
-    extensions(("x-right" = json!("org.workers"))),
+    extensions(("x-right" = json!("org.workers")), ("x-idempotent" = json!(true))),
 )]
 pub async fn create(
     State(app): State<SharedApp>,
@@ -94,25 +94,6 @@ pub async fn create(
     pending.finish_keeping(tx, StatusCode::CREATED, &made, &worker_key).await
 }
 
-/// The two ids in the path of a key.
-pub struct KeyPath {
-    org: OrgId,
-    key: Uuid,
-}
-
-impl FromRequestParts<SharedApp> for KeyPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
-        let params = RawPathParams::from_request_parts(parts, app)
-            .await
-            .map_err(|_| ApiError::bad_request("the path is not UTF-8"))?;
-        let mut params = params.iter();
-        let (org, key) = params.next().zip(params.next()).ok_or_else(ApiError::not_found)?;
-        Ok(Self { org: id(org.0, org.1)?, key: id(key.0, key.1)? })
-    }
-}
-
 /// `DELETE /api/v1/orgs/{orgId}/worker-keys/{keyId}`
 #[utoipa::path(
     delete,
@@ -121,9 +102,13 @@ impl FromRequestParts<SharedApp> for KeyPath {
     responses((status = 204, description = "It opens nothing any more.")),
     extensions(("x-right" = json!("org.workers"))),
 )]
-pub async fn revoke(State(app): State<SharedApp>, Caller(caller): Caller, path: KeyPath) -> ApiResult<StatusCode> {
-    let mut tx = open(&app, caller, path.org).await?;
-    if !worker_keys::revoke(&mut tx, path.org, path.key, &scope::origin(caller.user)).await? {
+pub async fn revoke(
+    State(app): State<SharedApp>,
+    Caller(caller): Caller,
+    PathIds(org, key): PathIds<OrgId, Uuid>,
+) -> ApiResult<StatusCode> {
+    let mut tx = open(&app, caller, org).await?;
+    if !worker_keys::revoke(&mut tx, org, key, &scope::origin(caller.user)).await? {
         return Err(ApiError::not_found());
     }
     tx.commit().await?;
@@ -133,9 +118,6 @@ pub async fn revoke(State(app): State<SharedApp>, Caller(caller): Caller, path: 
 /// Opens a transaction on an organization for somebody who manages its keys.
 async fn open(app: &App, caller: Bearer, org: OrgId) -> ApiResult<Tx> {
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
-    let role = members::org_role(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
-    if !role.may(OrgRight::ManageWorkers) {
-        return Err(ApiError::forbidden());
-    }
+    permit(&mut tx, org, caller.user, OrgRight::ManageWorkers).await?;
     Ok(tx)
 }

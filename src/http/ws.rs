@@ -1,28 +1,21 @@
 //! The upgrade to a WebSocket: everything that can be refused is refused before it.
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use glassbox_protocol::SUBPROTOCOL;
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{debug, error};
 
 use super::admission::Place;
 use super::error::{ApiError, ApiResult, ErrorBody};
-use super::scope;
+use super::extract::Query;
+use super::{origin, scope};
 use crate::app::SharedApp;
 use crate::auth;
 use crate::session;
-
-/// What may stand in the address of a WebSocket.
-#[derive(Deserialize)]
-pub struct UpgradeQuery {
-    /// A ticket; no other secret may stand in an address.
-    token: Option<String>,
-}
 
 /// Upgrades to `glassbox.v2`.
 #[utoipa::path(
@@ -40,31 +33,23 @@ pub struct UpgradeQuery {
     ),
     extensions(("x-right" = json!("none"))),
 )]
-pub async fn upgrade(
-    State(app): State<SharedApp>,
-    Query(query): Query<UpgradeQuery>,
-    mut request: Request,
-) -> Response {
+pub async fn upgrade(State(app): State<SharedApp>, query: Query, mut request: Request) -> ApiResult<Response> {
     let headers = request.headers();
-    let key = match accept_key(headers) {
-        Ok(key) => key,
-        Err(refusal) => return refusal.into_response(),
-    };
-    if !is_origin_allowed(&app.allowed_origins, headers) {
-        return ApiError::forbidden().with("reason", "this Origin is not allowed").into_response();
+    let key = accept_key(headers)?;
+    // No cookie opens a socket, so where every page may call, every page may connect.
+    if !app.allowed_origins.iter().any(|allowed| allowed.trim() == "*") {
+        origin::refuse_strangers(&app, headers)?;
     }
     if !offers(headers, SUBPROTOCOL) {
-        return ApiError::field("Sec-WebSocket-Protocol", format!("must offer {SUBPROTOCOL}")).into_response();
+        return Err(ApiError::field("Sec-WebSocket-Protocol", format!("must offer {SUBPROTOCOL}")));
     }
     if app.is_draining() || app.sessions.count() >= app.limits.sessions {
-        return ApiError::unavailable().with("reason", "this instance takes no more connections").into_response();
+        return Err(ApiError::unavailable().with("reason", "this instance takes no more connections"));
     }
-    let guest = match query.token {
+    // A ticket; no other secret may stand in an address.
+    let guest = match query.given("token") {
         None => None,
-        Some(token) => match auth::authenticate_ticket(&app, &token).await {
-            Ok(identity) => Some(identity),
-            Err(error) => return ApiError::from(error).into_response(),
-        },
+        Some(ticket) => Some(auth::authenticate_ticket(&app, ticket).await?),
     };
     let place = request.extensions().get::<Place>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
@@ -92,7 +77,7 @@ pub async fn upgrade(
         (header::SEC_WEBSOCKET_ACCEPT, key),
     ];
     response.headers_mut().extend(answer);
-    response
+    Ok(response)
 }
 
 /// RFC 6455, section 4.2.1: what a handshake must say.
@@ -122,14 +107,4 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 
 fn offers(headers: &HeaderMap, protocol: &str) -> bool {
     has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, protocol)
-}
-
-/// A page may connect from an allowed origin or from the server's own. Programs send none.
-fn is_origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let own = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let is_own = own
-        .is_some_and(|host| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host));
-    is_own || allowed.iter().any(|a| a.trim() == "*" || a.trim() == origin)
 }

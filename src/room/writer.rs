@@ -14,7 +14,7 @@ use std::time::Duration;
 use glassbox_protocol::server::Ack;
 use glassbox_protocol::{Command, Error, ErrorCode, ProjectId, Seq, ServerMessage, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ use crate::auth;
 use crate::command::{self, AnswerWith, Applied, Job, Place};
 use crate::session::peer::Peer;
 use crate::store::commands::{self, Claim, CommandKey};
-use crate::store::{Database, Failure, Sealed, Tenant, Tx, Via, events};
+use crate::store::{Database, Failure, Sealed, Tenant, Tx, Via, events, members};
 
 /// Most commands in one transaction. At about 0.15 ms each (load-tests/results/2026-11-22-core.md) it takes some 40 ms,
 /// under the 100 ms in which an author expects the echo.
@@ -278,6 +278,12 @@ impl Writer {
         let mut users: Vec<UserId> = new.iter().map(|r| r.key.user).collect();
         users.sort_unstable();
         users.dedup();
+        let takers: Vec<UserId> =
+            new.iter().filter(|r| matches!(r.command, Command::LockAcquire(_))).map(|r| r.key.user).collect();
+        if !takers.is_empty() {
+            // Whoever takes a right away waits for us, and then finds the lock that goes with it.
+            members::hold(tx, self.place.org, self.place.project, &takers).await?;
+        }
         let roles = auth::project_roles(tx, self.place.project, &users).await?;
         let jobs: Vec<Job<'_>> = new
             .iter()
@@ -332,8 +338,9 @@ impl Writer {
                 Error::new(ErrorCode::ProjectBusy, "another transaction holds the project; try again")
             }
             // What the database refuses beyond our own rules: a cycle or a reference that came in at the same moment.
-            Failure::Refused if error.as_database_error().is_some_and(|e| e.message().contains("cycle")) => {
+            Failure::Refused if is_parent_cycle(error) => {
                 Error::new(ErrorCode::Cycle, "the new parent lies below the node itself")
+                    .with_details(json!({ "path": cycle_path(error) }))
             }
             Failure::Refused => Error::validation("payload", "refers to something that does not exist or is in use"),
             Failure::Defect => {
@@ -398,6 +405,20 @@ fn id_reused() -> Error {
 
 fn is_deadlock(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| matches!(code.as_ref(), "40P01" | "40001"))
+}
+
+/// Whether the trigger against cycles of parents has refused it.
+fn is_parent_cycle(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| e.message() == "parent cycle")
+}
+
+/// The nodes of the cycle, which the trigger names in the detail of its error.
+fn cycle_path(error: &sqlx::Error) -> Vec<String> {
+    let detail = error
+        .as_database_error()
+        .and_then(|e| e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>())
+        .and_then(|e| e.detail());
+    detail.map(|path| path.split(" -> ").map(str::to_owned).collect()).unwrap_or_default()
 }
 
 fn answer_all(batch: Vec<Request>, answers: Vec<Answer>) {

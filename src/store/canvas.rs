@@ -99,18 +99,6 @@ pub async fn next_z(tx: &mut Tx, project: ProjectId) -> sqlx::Result<i64> {
     .await
 }
 
-/// Whether a node is in a project and not deleted.
-///
-/// # Errors
-/// The database is away.
-pub async fn has_node(tx: &mut Tx, project: ProjectId, node: NodeId) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select exists (select 1 from nodes where id = $1 and project_id = $2 and deleted_at is null)")
-        .bind(node.0)
-        .bind(project.0)
-        .fetch_one(tx.conn())
-        .await
-}
-
 /// Makes the nodes, inputs and dependencies of a document. The origin must be set.
 ///
 /// # Errors

@@ -43,6 +43,7 @@ pub enum Claim {
 pub async fn claim(tx: &mut Tx, org: OrgId, commands: &[(CommandKey, [u8; 32])]) -> sqlx::Result<Vec<Claim>> {
     let mut sorted: Vec<&(CommandKey, [u8; 32])> = commands.iter().collect();
     sorted.sort_by_key(|(key, _)| *key);
+    forget_old_keys(tx, &sorted).await?;
     let (users, clients, requests) = columns(sorted.iter().map(|(key, _)| key));
     let hashes: Vec<&[u8]> = sorted.iter().map(|(_, hash)| hash.as_slice()).collect();
     let new = sqlx::query(
@@ -97,6 +98,28 @@ pub async fn claim(tx: &mut Tx, org: OrgId, commands: &[(CommandKey, [u8; 32])])
             false => answered.remove(key).unwrap_or(Claim::Answered { body_hash: Vec::new(), answer: Value::Null }),
         })
         .collect())
+}
+
+/// An `Idempotency-Key` is free again after 24 hours; clients of a WebSocket never use an id twice.
+async fn forget_old_keys(tx: &mut Tx, commands: &[&(CommandKey, [u8; 32])]) -> sqlx::Result<()> {
+    let (users, _, requests) = columns(commands.iter().map(|(key, _)| key).filter(|key| key.client.is_none()));
+    if requests.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "delete from realtime.command_results r
+        using unnest($1::uuid[], $2::uuid[]) v (user_id, request_id)
+        where r.user_id = v.user_id
+            and r.client_id = $3
+            and r.request_id = v.request_id
+            and r.created_at < now() - interval '24 hours'",
+    )
+    .bind(users)
+    .bind(requests)
+    .bind(NO_CLIENT)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// Keeps the answers of claimed commands.

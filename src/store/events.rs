@@ -141,24 +141,49 @@ pub async fn drain_pending(db: &Database) -> sqlx::Result<i32> {
     in_time(sqlx::query_scalar("select realtime.drain_pending()").fetch_one(db.untenanted())).await
 }
 
+/// How long one step of the upkeep may take: a busy day of those who keep their log for ever is copied in one.
+const UPKEEP_TIMEOUT: &str = "10min";
+
+/// The steps of the upkeep, each in a transaction of its own: none loses what the former ones did, and none waits for
+/// the log's tables with heads in hand, which are what writers take first. Each tells whether it is to run again.
+const UPKEEP: [&str; 7] = [
+    "select false from realtime.make_partitions()",
+    "select false from realtime.raise_floors()",
+    "select realtime.drop_partition()",
+    "select false from realtime.trim_log()",
+    "select false from realtime.sweep()",
+    "select false from realtime.sweep_notifications()",
+    "select false from realtime.sweep_request_answers()",
+];
+
 /// Makes coming partitions of the log, drops old ones, and removes what nobody asks for any more. One instance at a
 /// time; the others return at once.
 ///
 /// # Errors
-/// The database is away.
+/// The database is away, or somebody holds what a step needs for too long; the steps before it stay done.
 pub async fn maintain(db: &Database) -> sqlx::Result<()> {
-    let mut tx = db.untenanted().begin().await?;
-    let is_ours: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtext('glassbox maintenance'))")
-        .fetch_one(&mut *tx)
-        .await?;
-    if is_ours {
-        sqlx::query(
-            "select realtime.keep_log(), realtime.sweep(), realtime.sweep_notifications(), realtime.sweep_request_answers()",
-        )
-            .execute(&mut *tx)
-            .await?;
+    for step in UPKEEP {
+        loop {
+            let mut tx = db.untenanted().begin().await?;
+            let is_ours: bool =
+                sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtext('glassbox maintenance'))")
+                    .fetch_one(&mut *tx)
+                    .await?;
+            if !is_ours {
+                return Ok(());
+            }
+            sqlx::query("select set_config('statement_timeout', $1, true)")
+                .bind(UPKEEP_TIMEOUT)
+                .execute(&mut *tx)
+                .await?;
+            let is_to_repeat: bool = sqlx::query_scalar(step).fetch_one(&mut *tx).await?;
+            tx.commit().await?;
+            if !is_to_repeat {
+                break;
+            }
+        }
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// A project's head, as the transaction sees it.

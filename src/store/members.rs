@@ -73,6 +73,25 @@ pub async fn standings(tx: &mut Tx, project: ProjectId, users: &[UserId]) -> sql
     .collect()
 }
 
+/// Keeps the memberships of users as they are until the transaction ends.
+///
+/// # Errors
+/// The database is away, or somebody changes one of them for too long.
+pub async fn hold(tx: &mut Tx, org: OrgId, project: ProjectId, users: &[UserId]) -> sqlx::Result<()> {
+    let users: Vec<Uuid> = users.iter().map(|u| u.0).collect();
+    sqlx::query("select from org_members where org_id = $1 and user_id = any($2) order by id for share")
+        .bind(org.0)
+        .bind(&users)
+        .execute(tx.conn())
+        .await?;
+    sqlx::query("select from project_members where project_id = $1 and user_id = any($2) order by id for share")
+        .bind(project.0)
+        .bind(&users)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
 /// The role that a user has in an organization, if any.
 ///
 /// # Errors

@@ -250,7 +250,7 @@ pub async fn insert(tx: &mut Tx, nodes: &[NewNode]) -> sqlx::Result<Vec<NodeId>>
     Ok(ids.into_iter().map(NodeId).collect())
 }
 
-/// The status that a new node of the project gets.
+/// The status that a new node of the project gets: the project's default, unless its enforced workflow does not know it.
 ///
 /// # Errors
 /// The database is away.
@@ -264,7 +264,11 @@ pub async fn default_status(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Str
     .fetch_optional(tx.conn())
     .await?
     .flatten();
-    Ok(status.filter(|s| (1..=50).contains(&s.chars().count())).unwrap_or_else(|| "draft".to_owned()))
+    let usual = status.filter(|s| (1..=50).contains(&s.chars().count())).unwrap_or_else(|| "draft".to_owned());
+    Ok(match enforced_states(tx, project).await? {
+        Some(states) if !states.contains(&usual) => states.into_iter().next().unwrap_or(usual),
+        _ => usual,
+    })
 }
 
 /// The states that the project's nodes must be in, if it enforces its workflow.

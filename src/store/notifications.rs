@@ -89,16 +89,25 @@ pub async fn mark_read(tx: &mut Tx, user: UserId, id: NotificationId) -> sqlx::R
 }
 
 /// Marks those of the notifications that are the user's; returns how many were unread. The context must be the user's.
+/// Here and below rows are locked in id order, so that two tabs that mark the same ones do not wait for each other.
 ///
 /// # Errors
 /// The database is away.
 pub async fn mark_some(tx: &mut Tx, user: UserId, ids: &[NotificationId]) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "update notifications
+        "with unread as (
+            select id
+            from notifications
+            where id = any ($2)
+                and user_id = $1
+                and read_at is null
+            order by id
+            for update
+        )
+        update notifications n
         set read_at = clock_timestamp()
-        where id = any ($2)
-            and user_id = $1
-            and read_at is null",
+        from unread u
+        where n.id = u.id",
     )
     .bind(user.0)
     .bind(ids.iter().map(|id| id.0).collect::<Vec<Uuid>>())
@@ -122,13 +131,20 @@ pub async fn mark_up_to(tx: &mut Tx, user: UserId, newest: NotificationId) -> sq
         return Ok(None);
     }
     let done = sqlx::query(
-        "update notifications n
+        "with unread as (
+            select n.id
+            from notifications n
+            join notifications newest on newest.id = $2
+            where n.user_id = $1
+                and n.read_at is null
+                and (coalesce(n.created_at, 'epoch'), n.id) <= (coalesce(newest.created_at, 'epoch'), newest.id)
+            order by n.id
+            for update of n
+        )
+        update notifications n
         set read_at = clock_timestamp()
-        from notifications newest
-        where newest.id = $2
-            and n.user_id = $1
-            and n.read_at is null
-            and (coalesce(n.created_at, 'epoch'), n.id) <= (coalesce(newest.created_at, 'epoch'), newest.id)",
+        from unread u
+        where n.id = u.id",
     )
     .bind(user.0)
     .bind(newest.0)
@@ -143,10 +159,18 @@ pub async fn mark_up_to(tx: &mut Tx, user: UserId, newest: NotificationId) -> sq
 /// The database is away.
 pub async fn mark_all(tx: &mut Tx, user: UserId) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "update notifications
+        "with unread as (
+            select id
+            from notifications
+            where user_id = $1
+                and read_at is null
+            order by id
+            for update
+        )
+        update notifications n
         set read_at = clock_timestamp()
-        where user_id = $1
-            and read_at is null",
+        from unread u
+        where n.id = u.id",
     )
     .bind(user.0)
     .execute(tx.conn())

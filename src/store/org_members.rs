@@ -106,15 +106,24 @@ pub async fn one(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<Option<O
         .await
 }
 
-/// How many owners an organization has.
+/// How many owners an organization has besides this user, of those who can sign in: who was only invited may never come.
 ///
 /// # Errors
 /// The database is away.
-pub async fn owners(tx: &mut Tx, org: OrgId) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from org_members where org_id = $1 and role = 'owner'")
-        .bind(org.0)
-        .fetch_one(tx.conn())
-        .await
+pub async fn other_owners(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*)
+        from org_members m
+        join users u on u.id = m.user_id
+        where m.org_id = $1
+            and m.user_id <> $2
+            and m.role = 'owner'
+            and u.cognito_sub not like 'invited:%'",
+    )
+    .bind(org.0)
+    .bind(user.0)
+    .fetch_one(tx.conn())
+    .await
 }
 
 /// The person with an email, in any organization.

@@ -58,13 +58,14 @@ impl Org {
         OrgId(self.id)
     }
 
-    /// Hides what its member must not see: secrets from everybody, all settings from guests.
-    fn for_member(mut self) -> Self {
-        match OrgRole::from_stored(&self.role) {
-            Some(OrgRole::Owner | OrgRole::Admin | OrgRole::Member) => hide_secrets(&mut self.settings),
-            Some(OrgRole::Guest) | None => self.settings.0 = Value::Object(serde_json::Map::new()),
+    /// Hides what its member must not see: secrets from everybody, all settings from guests, and all of it from somebody
+    /// whose role is none that we know.
+    fn for_member(mut self) -> Option<Self> {
+        match OrgRole::from_stored(&self.role)? {
+            OrgRole::Owner | OrgRole::Admin | OrgRole::Member => hide_secrets(&mut self.settings),
+            OrgRole::Guest => self.settings.0 = Value::Object(serde_json::Map::new()),
         }
-        self
+        Some(self)
     }
 }
 
@@ -83,10 +84,10 @@ pub async fn of_user(tx: &mut Tx, user: UserId, limit: i64) -> sqlx::Result<Vec<
     .bind(limit)
     .fetch_all(tx.conn())
     .await?;
-    Ok(orgs.into_iter().map(Org::for_member).collect())
+    Ok(orgs.into_iter().filter_map(Org::for_member).collect())
 }
 
-/// An organization, if the user is a member of it.
+/// An organization, if the user has a role in it.
 ///
 /// # Errors
 /// The database is away.
@@ -96,7 +97,7 @@ pub async fn seen_by(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<Opti
         .bind(user.0)
         .fetch_optional(tx.conn())
         .await?;
-    Ok(found.map(Org::for_member))
+    Ok(found.and_then(Org::for_member))
 }
 
 /// The organization with a slug, for an operator's login, which stands above the tenants.

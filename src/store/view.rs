@@ -13,11 +13,15 @@ use glassbox_protocol::{NodeId, ProjectId, UserId};
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::query::Owners;
 use self::rows::{File, InputRow, NodeRow, OutputRow, PersonRow};
 use super::{Tx, readable};
 
 mod query;
 mod rows;
+
+/// Most nodes whose inputs and outputs are asked for by the nodes' ids, where the project can stand for them.
+const NAMED_NODES_MAX: usize = 500;
 
 /// A node with its inputs and outputs.
 #[derive(Clone, Debug, Serialize)]
@@ -124,7 +128,8 @@ pub struct Filter<'a> {
 /// The database is away.
 pub async fn list(tx: &mut Tx, filter: &Filter<'_>, user: UserId, limit: i64, offset: i64) -> sqlx::Result<Vec<Node>> {
     let rows = query::filtered(tx, filter, limit, offset).await?;
-    whole(tx, rows, Viewer::User(user)).await
+    let all = Owners::Project { project: filter.project, is_deleted: filter.is_deleted };
+    whole(tx, rows, Viewer::User(user), Some(all)).await
 }
 
 /// How many nodes pass a filter.
@@ -141,7 +146,7 @@ pub async fn count(tx: &mut Tx, filter: &Filter<'_>) -> sqlx::Result<i64> {
 /// The database is away.
 pub async fn project(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Node>> {
     let rows = query::of_project(tx, project).await?;
-    whole(tx, rows, Viewer::Anybody).await
+    whole(tx, rows, Viewer::Anybody, Some(Owners::Project { project, is_deleted: false })).await
 }
 
 /// One node, deleted or not.
@@ -150,7 +155,7 @@ pub async fn project(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Node>>
 /// The database is away.
 pub async fn node(tx: &mut Tx, node: NodeId, viewer: Viewer) -> sqlx::Result<Option<Node>> {
     let rows = query::by_ids(tx, &[node.0]).await?;
-    Ok(whole(tx, rows, viewer).await?.pop())
+    Ok(whole(tx, rows, viewer, None).await?.pop())
 }
 
 /// Several nodes, deleted or not, by id.
@@ -160,7 +165,7 @@ pub async fn node(tx: &mut Tx, node: NodeId, viewer: Viewer) -> sqlx::Result<Opt
 pub async fn nodes(tx: &mut Tx, nodes: &[NodeId], viewer: Viewer) -> sqlx::Result<HashMap<NodeId, Node>> {
     let ids: Vec<Uuid> = nodes.iter().map(|n| n.0).collect();
     let rows = query::by_ids(tx, &ids).await?;
-    Ok(whole(tx, rows, viewer).await?.into_iter().map(|node| (node.id(), node)).collect())
+    Ok(whole(tx, rows, viewer, None).await?.into_iter().map(|node| (node.id(), node)).collect())
 }
 
 /// One node that is not deleted, with its children and the people it names.
@@ -188,7 +193,7 @@ pub async fn detail(tx: &mut Tx, id: NodeId, user: UserId) -> sqlx::Result<Optio
 /// The database is away.
 pub async fn children(tx: &mut Tx, parent: NodeId, user: UserId) -> sqlx::Result<Vec<Node>> {
     let rows = query::children(tx, parent).await?;
-    whole(tx, rows, Viewer::User(user)).await
+    whole(tx, rows, Viewer::User(user), None).await
 }
 
 /// One input of a node.
@@ -196,9 +201,9 @@ pub async fn children(tx: &mut Tx, parent: NodeId, user: UserId) -> sqlx::Result
 /// # Errors
 /// The database is away.
 pub async fn input(tx: &mut Tx, node: NodeId, input: Uuid, user: UserId) -> sqlx::Result<Option<Input>> {
-    let rows = query::inputs(tx, &[node.0], Some(input)).await?;
-    let related = related(tx, &rows, &[], user).await?;
-    Ok(rows.into_iter().map(|row| related.input(row)).next())
+    let Some(row) = query::input(tx, node, input).await? else { return Ok(None) };
+    let related = related(tx, std::slice::from_ref(&row), &[], user).await?;
+    Ok(Some(related.input(row)))
 }
 
 /// One output of a node.
@@ -206,19 +211,20 @@ pub async fn input(tx: &mut Tx, node: NodeId, input: Uuid, user: UserId) -> sqlx
 /// # Errors
 /// The database is away.
 pub async fn output(tx: &mut Tx, node: NodeId, output: Uuid, user: UserId) -> sqlx::Result<Option<Output>> {
-    let rows = query::outputs(tx, &[node.0], Some(output)).await?;
-    let related = related(tx, &[], &rows, user).await?;
-    Ok(rows.into_iter().map(|row| related.output(row)).next())
+    let Some(row) = query::output(tx, node, output).await? else { return Ok(None) };
+    let related = related(tx, &[], std::slice::from_ref(&row), user).await?;
+    Ok(Some(related.output(row)))
 }
 
-/// Adds inputs and outputs to nodes.
-async fn whole(tx: &mut Tx, rows: Vec<NodeRow>, viewer: Viewer) -> sqlx::Result<Vec<Node>> {
+/// Adds inputs and outputs to nodes; `all` says where most of those that are not named come from as well.
+async fn whole(tx: &mut Tx, rows: Vec<NodeRow>, viewer: Viewer, all: Option<Owners<'_>>) -> sqlx::Result<Vec<Node>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let inputs = query::inputs(tx, &ids, None).await?;
-    let outputs = query::outputs(tx, &ids, None).await?;
+    let owners = all.filter(|_| ids.len() > NAMED_NODES_MAX).unwrap_or(Owners::Nodes(&ids));
+    let inputs = query::inputs(tx, owners).await?;
+    let outputs = query::outputs(tx, owners).await?;
     let related = match viewer {
         Viewer::Anybody => Related::default(),
         Viewer::User(user) => related(tx, &inputs, &outputs, user).await?,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::projects::time_text;
-use super::{Database, Origin, Tx, in_time};
+use super::{Database, Origin, Tx, in_time, org_members, orgs};
 use crate::auth::worker_key::{NewKey, user_names};
 
 /// What decides whether a key opens anything.
@@ -165,7 +165,7 @@ pub async fn create(tx: &mut Tx, org: OrgId, maker: UserId, name: &str, key: &Ne
 /// no such key, or it was revoked before. The context must be the organization's.
 ///
 /// # Errors
-/// The database is away, or somebody holds one of the nodes for too long.
+/// The database is away, or somebody holds the organization or one of the nodes for too long.
 pub async fn revoke(tx: &mut Tx, org: OrgId, key: Uuid, by: &Origin) -> sqlx::Result<bool> {
     tx.set_origin(by, &[]).await?;
     let user: Option<Uuid> = sqlx::query_scalar(
@@ -181,31 +181,7 @@ pub async fn revoke(tx: &mut Tx, org: OrgId, key: Uuid, by: &Origin) -> sqlx::Re
     .fetch_optional(tx.conn())
     .await?;
     let Some(user) = user else { return Ok(false) };
-    let origin = Origin { reason: Some("holder_removed"), ..by.clone() };
-    tx.set_origin(&origin, &[]).await?;
-    // Rows are locked in id order, as everywhere, and by a statement of its own, so that none is missed that somebody
-    // else is just letting go.
-    sqlx::query("select id from nodes where org_id = $1 and locked_by = $2 order by id for update")
-        .bind(org.0)
-        .bind(user)
-        .execute(tx.conn())
-        .await?;
-    for statement in [
-        "update nodes
-        set locked_by = null, locked_at = null, lock_expires_at = null
-        where org_id = $1
-            and locked_by = $2",
-        "delete from realtime.lock_waits
-        where org_id = $1
-            and user_id = $2",
-        "delete from project_members
-        where user_id = $2
-            and project_id in (select id from projects where org_id = $1)",
-        "delete from org_members
-        where org_id = $1
-            and user_id = $2",
-    ] {
-        sqlx::query(statement).bind(org.0).bind(user).execute(tx.conn()).await?;
-    }
+    orgs::lock(tx, org).await?;
+    org_members::remove(tx, org, UserId(user)).await?;
     Ok(true)
 }

@@ -277,7 +277,8 @@ impl<'a> Planner<'a> {
             }
             let kind = INPUT_TYPES.into_iter().find(|kind| text(item, "type") == Some(kind)).unwrap_or("text");
             let mut content = text(item, "textContent").map(str::to_owned);
-            let mut url = text(item, "externalUrl").map(str::to_owned);
+            // A stored row may be older than the check.
+            let mut url = text(item, "externalUrl").filter(|url| is_web_address(url)).map(str::to_owned);
             if let Some(value) = values.get(&label).filter(|value| !value.is_empty()) {
                 let field = format!("values.{label}");
                 match kind {

@@ -186,10 +186,12 @@ fn loops_depth_and_size_are_bounded() {
 
 #[test]
 fn a_row_from_before_the_checks_is_used_as_far_as_it_goes() {
-    let odd = json!({"inputs": ["x", {"type": "image"}, 7], "subNodes": [{}, "odd", {"title": 7, "inputs": {}, "dependsOn": [1]}]});
+    let odd = json!({"inputs": ["x", {"type": "image"}, 7, {"label": "l", "externalUrl": "javascript:x"}], "subNodes": [{}, "odd", {"title": 7, "inputs": {}, "dependsOn": [1]}]});
     let templates = HashMap::from([source(id(1), odd, json!({}))]);
     let plan = plan(id(1), &templates, &Application::default()).expect("a plan");
     assert_eq!(plan.nodes.len(), 4);
     assert!(plan.nodes.iter().skip(1).all(|node| node.title == "Untitled"));
     assert!(plan.inputs.iter().all(|input| input.input_type == "text"));
+    let link = plan.inputs.iter().find(|input| input.label == "l").expect("an input");
+    assert_eq!((link.url.as_deref(), &link.metadata["placeholder"]), (None, &json!(true)));
 }

@@ -176,6 +176,8 @@ async fn a_foreign_writer_is_audited_without_a_user_and_each_change_once() {
         ),
         ("update node_inputs set text_content = 'z' where text_content = 'x'".into(), vec!["node_input.added"]),
         ("update node_inputs set sort_order = 4".into(), vec![]),
+        // What is added to JSON is a change as well.
+        ("update node_inputs set metadata = '{\"k\": 1}' where text_content = 'z'".into(), vec!["node_input.added"]),
         ("delete from node_inputs where text_content = 'z'".into(), vec!["node_input.removed"]),
         (
             format!("insert into node_outputs (node_id, output_type) values ('{node}', 'text')"),

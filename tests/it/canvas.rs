@@ -4,7 +4,9 @@ use glassbox_protocol::ProjectId;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::orgs::{post, value};
 use crate::support::world::{Person, World};
+use crate::support::{DEADLINE, wait_until};
 
 const FIXTURES: [&str; 2] = [include_str!("fixtures/plan.canvas"), include_str!("fixtures/odd-texts.canvas")];
 
@@ -75,6 +77,72 @@ async fn an_import_becomes_nodes_in_one_transaction() {
     let events = feed["data"].as_array().expect("a list");
     assert_eq!(events.iter().filter(|event| event["txEnd"] == true).count(), 1);
     assert!(events.iter().all(|event| event["by"]["id"] == json!(ada.id)));
+}
+
+#[tokio::test]
+async fn a_link_that_leads_elsewhere_than_to_the_web_becomes_no_input() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let project = world.project(&ada).await;
+    let link =
+        |id: &str, url: &str| json!({"id": id, "type": "link", "x": 1, "y": 2, "width": 3, "height": 4, "url": url});
+    let document =
+        json!({"nodes": [link("bad", "javascript:alert(1)"), link("good", "https://example.org")], "edges": []});
+    let (status, answer) = import(&world, &ada, project, "", &document).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    let snapshot = get(&world, &ada, &format!("/api/v1/projects/{project}/snapshot")).await;
+    let inputs = |canvas_id: &str| {
+        let nodes = snapshot["nodes"].as_array().expect("a list");
+        let node = nodes.iter().find(|node| node["id"] == answer["ids"][canvas_id]).expect("a node");
+        node["inputs"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!((inputs("bad"), inputs("good")), (0, 1));
+    let exported = get(&world, &ada, &format!("/api/v1/projects/{project}/canvas")).await;
+    assert_eq!(exported, document, "the document keeps its URL");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_made_below_a_parent_that_is_being_deleted() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let (org, project) = (world.org(&ada).await, world.project(&ada).await);
+    let node = json!({"id": "a", "type": "text", "x": 1, "y": 2, "width": 3, "height": 4, "text": "a"});
+    let document = json!({"nodes": [node], "edges": []});
+    let structure = json!({"orgId": org, "name": "T", "structure": {}});
+    let template = world.post("/api/v1/templates", Some(&ada), &structure).await;
+    let canvas = format!("/api/v1/projects/{project}/canvas");
+    let apply = format!("/api/v1/templates/{}/apply", template["id"].as_str().expect("an id"));
+    for is_import in [true, false] {
+        let (_, first) = import(&world, &ada, project, "", &document).await;
+        let parent = first["ids"]["a"].as_str().expect("an id").to_owned();
+        // A deletion that has begun: the request waits for its end.
+        let superuser = world.database.superuser();
+        let mut holder = superuser.begin().await.expect("begin");
+        sqlx::query("update nodes set deleted_at = now() where id = $1::uuid")
+            .bind(&parent)
+            .execute(&mut *holder)
+            .await
+            .expect("delete the parent");
+        let (path, body) = if is_import {
+            (format!("{canvas}?parentId={parent}"), document.clone())
+        } else {
+            (apply.clone(), json!({"projectId": project, "parentId": parent}))
+        };
+        let ask = post(&world, &path, &ada, &body);
+        let release = async {
+            wait_until("the request waits", DEADLINE, async || {
+                let waiting = "select count(*) from pg_stat_activity
+                    where datname = current_database() and wait_event_type = 'Lock' and query like '%for update%'";
+                value::<i64>(&world, waiting).await == 1
+            })
+            .await;
+            holder.commit().await.expect("commit the deletion");
+        };
+        let ((status, answer), ()) = tokio::join!(ask, release);
+        assert_eq!((status, &answer["details"]["field"]), (400, &json!("parentId")), "{path}: {answer}");
+        let below = value::<i64>(&world, &format!("select count(*) from nodes where parent_id = '{parent}'")).await;
+        assert_eq!(below, 0, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -182,6 +182,51 @@ async fn an_invitation_is_found_by_somebody_whose_access_token_came_first() {
 }
 
 #[tokio::test]
+async fn all_that_the_invited_had_goes_to_their_guest_with_the_higher_role() {
+    let issuer = Issuer::start().await;
+    let world = start(&issuer).await;
+    let (owner, invited) = invite(&world, "guest@example.org").await;
+    let (org, project) = (world.org(&owner).await, world.project(&owner).await);
+    let other = world.org(&world.user("other").await).await;
+    let as_given = Uuid::new_v4();
+    let user = signed_in(&world, &signed(&issuer.access("guest-sub"))).await["id"].as_str().expect("an id").to_owned();
+    let assignees = json!({"assignees": [owner.id, user, invited.to_string().to_uppercase(), as_given]});
+    world
+        .sql(&format!(
+            "insert into users (id, cognito_sub, email)
+             values ('{as_given}', 'invited:Guest@Example.org', 'Guest@Example.org');
+             insert into org_members (org_id, user_id, role)
+             values ('{org}', '{user}', 'guest'), ('{other}', '{user}', 'owner'), ('{org}', '{as_given}', 'member'),
+                 ('{other}', '{as_given}', 'member');
+             insert into project_members (project_id, user_id, role)
+             values ('{project}', '{user}', 'viewer'), ('{project}', '{as_given}', 'member');
+             insert into notifications (org_id, user_id, type, title)
+             values ('{org}', '{invited}', 'mention', 'x'), ('{other}', '{as_given}', 'mention', 'y');
+             insert into nodes (org_id, project_id, title, author_type, metadata)
+             values ('{org}', '{project}', 'x', 'human', '{assignees}')"
+        ))
+        .await;
+    assert_eq!(signed_in(&world, &signed(&issuer.id("guest-sub", "Guest@Example.org"))).await["id"], user.as_str());
+
+    let of_guest = async |sql: &str| -> String {
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).bind(&user);
+        query.fetch_one(&world.database.superuser()).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+    };
+    let roles = "select string_agg(role, ' ' order by role) from org_members where user_id = $1::text::uuid";
+    assert_eq!(of_guest(roles).await, "admin owner");
+    let roles = "select string_agg(role, ' ') from project_members where user_id = $1::text::uuid";
+    assert_eq!(of_guest(roles).await, "member");
+    let told = "select string_agg(title, ' ' order by title) from notifications
+        where user_id = $1::text::uuid and type = 'mention'";
+    assert_eq!(of_guest(told).await, "x y");
+    let assigned = of_guest("select metadata::text from nodes where $1 <> ''").await;
+    let assigned: Value = serde_json::from_str(&assigned).expect("JSON");
+    assert_eq!(assigned, json!({"assignees": [owner.id, user]}));
+    let left = of_guest("select count(*)::text from users where cognito_sub like 'invited:%' and $1 <> ''").await;
+    assert_eq!(left, "0");
+}
+
+#[tokio::test]
 async fn somebody_who_was_deleted_stays_out_until_they_sign_in_anew() {
     let issuer = Issuer::start().await;
     let world = World::builder()

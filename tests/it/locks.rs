@@ -11,6 +11,7 @@ use crate::rooms::{create, place, retitle};
 use crate::support::client::Client;
 use crate::support::mirror::Start;
 use crate::support::world::{Person, World};
+use crate::support::{DEADLINE, wait_until};
 
 fn acquire(node_id: NodeId, ttl_ms: i64) -> Command {
     Command::LockAcquire(LockAcquire { node_id, ttl_ms: Some(ttl_ms), wait: None })
@@ -195,4 +196,33 @@ async fn a_foreign_writer_that_ignores_a_lock_is_marked_and_deleting_ends_locks(
     world.sql(&format!("update nodes set deleted_at = now(), locked_by = null where id = '{node}'")).await;
     bobs.wait("the end of the lock", |f| (f["payload"]["reason"] == "deleted").then_some(())).await;
     bobs.wait_mirror("the deletion", project, |m| m.node(node).is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_a_lock_while_their_membership_goes() {
+    let world = World::with_instances(2).await;
+    let (_, _, _, _, node) = two(&world).await;
+    let bob = world.user("bob").await;
+    let pool = world.database.superuser();
+    let mut removal = pool.begin().await.expect("a transaction");
+    sqlx::query("delete from org_members where user_id = (select id from users where email = 'bob@example.org')")
+        .execute(&mut *removal)
+        .await
+        .expect("remove Bob");
+    let waits = "select exists (select from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query like '%org_members%for share%')";
+    let lock = world.http.post(world.url(0, &format!("/api/v1/nodes/{node}/lock"))).bearer_auth(&bob.token);
+    let (refused, ()) = tokio::join!(lock.send(), async {
+        wait_until("the lock to wait for the removal", DEADLINE, async || {
+            sqlx::query_scalar(waits).fetch_one(&pool).await.expect("look at the waiting")
+        })
+        .await;
+        removal.commit().await.expect("commit the removal");
+    });
+    assert_eq!(refused.expect("an answer").status(), reqwest::StatusCode::NOT_FOUND);
+    let held: i64 = sqlx::query_scalar("select count(*) from nodes where locked_by is not null")
+        .fetch_one(&pool)
+        .await
+        .expect("count the locks");
+    assert_eq!(held, 0);
 }

@@ -160,6 +160,9 @@ async fn an_admin_neither_makes_nor_touches_owners() {
     ] {
         assert_eq!(post(&world, &path, &team.admin, &body).await.0, may, "{body}");
     }
+    // The only owner: an admin is told of their right first, and not of the rule.
+    assert_eq!(patch(&world, &one(team.org, &team.owner), &team.admin, &json!({"role": "member"})).await.0, 403);
+    assert_eq!(delete(&world, &one(team.org, &team.owner), &team.admin).await.0, 403);
     // A second owner, so that no rule but this one stands in the way.
     let (status, promoted) = patch(&world, &one(team.org, &team.member), &team.owner, &json!({"role": "owner"})).await;
     assert_eq!((status, &promoted["role"]), (200, &json!("owner")));
@@ -213,6 +216,13 @@ async fn members_are_managed_by_admins_and_everybody_may_leave() {
     assert_eq!((status, answer["message"].as_str()), (409, Some("an organization needs an owner")));
     assert_eq!(patch(&world, &one(team.org, &team.owner), &team.owner, &json!({"role": "admin"})).await.0, 409);
     assert_eq!(patch(&world, &one(team.org, &team.owner), &team.owner, &json!({"role": "owner"})).await.0, 200);
+    // Who was only invited may never come, and so is no owner to leave it to; but may go.
+    let invite = json!({"email": "late@example.org", "role": "owner"});
+    let (_, late) = post(&world, &of(team.org), &team.owner, &invite).await;
+    assert_eq!(delete(&world, &one(team.org, &team.owner), &team.owner).await.0, 409);
+    assert_eq!(patch(&world, &one(team.org, &team.owner), &team.owner, &json!({"role": "admin"})).await.0, 409);
+    let late = format!("{}/{}", of(team.org), late["userId"].as_str().expect("an id"));
+    assert_eq!(delete(&world, &late, &team.owner).await.0, 204);
     for person in [&team.guest, &team.member, &team.admin] {
         assert_eq!(delete(&world, &one(team.org, person), person).await, (204, Value::Null));
         assert_eq!(get(&world, &format!("/api/v1/orgs/{}", team.org), person).await.0, 404);

@@ -166,6 +166,13 @@ async fn a_project_may_insist_on_its_workflow_and_name_a_first_status() {
     let kept = scene.ok(Method::PATCH, &path, json!({ "title": "y", "status": "anything at all" })).await;
     assert_eq!(kept["title"], "y", "a status that stays is no new one");
     assert_eq!(scene.ok(Method::PATCH, &path, json!({ "status": "done" })).await["status"], "done");
+
+    // Without a default of its own, or with one that its workflow does not know, it begins at the beginning.
+    for default in ["", ", \"defaultNodeStatus\": \"draft\""] {
+        let settings = format!("{{\"enforceWorkflow\": true{default}}}");
+        scene.world.sql(&format!("update projects set settings = '{settings}' where id = '{}'", scene.project)).await;
+        assert_eq!(scene.ok(Method::POST, &nodes, json!({ "title": "x" })).await["status"], "todo", "{settings}");
+    }
 }
 
 #[tokio::test]

@@ -41,6 +41,36 @@ async fn every_documented_route_is_served_and_says_which_right_it_needs() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_stands_on_the_posts_that_take_one() {
+    let world = World::start().await;
+    let document = document(&world).await;
+    let (mut without, mut others) = (Vec::new(), Vec::new());
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let parameters = operation["parameters"].as_array().expect("a list");
+            match (method.as_str(), parameters.iter().any(|p| p["name"] == "Idempotency-Key")) {
+                ("post", false) => without.push(path.trim_start_matches("/api/v1").to_owned()),
+                ("post", true) | (_, false) => {}
+                (_, true) => others.push(path.clone()),
+            }
+        }
+    }
+    without.sort_unstable();
+    let expected = [
+        "/auth/dev-token",
+        "/auth/session",
+        "/auth/ws-token",
+        "/nodes/{nodeId}/lock",
+        "/nodes/{nodeId}/lock/break",
+        "/nodes/{nodeId}/lock/renew",
+        "/users/me/notifications/read-all",
+        "/users/me/notifications/{notificationId}/read",
+    ];
+    assert_eq!(without, expected);
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[tokio::test]
 async fn the_page_shows_the_document_without_anything_from_elsewhere() {
     let world = World::start().await;
     let page = world.http.get(world.url(0, "/docs")).send().await.expect("an answer");

@@ -1,5 +1,6 @@
 //! Organizations over REST: their settings and secrets, their end, and how long they keep their log.
 
+use glassbox::store::{Database, events};
 use glassbox_protocol::{NodeId, OrgId, ProjectId, Seq, UserId};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use uuid::Uuid;
 use crate::rooms::{create, retitle};
 use crate::support::mirror::Start;
 use crate::support::world::{Person, World};
+use crate::support::{DEADLINE, wait_until};
 
 /// Calls instance `index` and tells status and body; `Null` where there is no body.
 pub async fn call_at(
@@ -198,6 +200,29 @@ async fn settings_are_replaced_and_secrets_stay_where_they_were() {
 }
 
 #[tokio::test]
+async fn a_secret_is_hidden_and_kept_at_any_depth() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let settings = json!({"vendors": [{"name": "x", "apiKey": "SECRET1"}], "local": {"selfHostedKey": "SECRET2"}});
+    let body = json!({"name": "A", "slug": "deep", "settings": settings});
+    let (_, org) = post(&world, "/api/v1/orgs", &ada, &body).await;
+    assert!(!org.to_string().contains("SECRET"), "{org}");
+    let path = format!("/api/v1/orgs/{}", org["id"].as_str().expect("an id"));
+    let (status, same) = patch(&world, &path, &ada, &json!({"settings": org["settings"]})).await;
+    assert_eq!((status, &same), (200, &org), "what was read is written back");
+    assert_eq!(value::<Value>(&world, "select settings from organizations where slug = 'deep'").await, settings);
+}
+
+#[tokio::test]
+async fn a_member_with_an_unknown_role_sees_no_organization() {
+    let world = World::start().await;
+    let team = Team::gather(&world).await;
+    world.sql(&format!("update org_members set role = 'boss' where user_id = '{}'", team.member.id)).await;
+    assert_eq!(get(&world, &format!("/api/v1/orgs/{}", team.org), &team.member).await.0, 404);
+    assert_eq!(get(&world, "/api/v1/orgs", &team.member).await, (200, json!({"data": []})));
+}
+
+#[tokio::test]
 async fn owners_and_admins_change_an_organization_and_owners_delete_it() {
     let world = World::start().await;
     let team = Team::gather(&world).await;
@@ -302,6 +327,49 @@ async fn aged_project(world: &World, owner: &Person, hours: u32) -> ProjectId {
     project
 }
 
+/// Writes to the stream of a person.
+async fn tell(world: &World, person: &Person) {
+    let (org, id) = (world.org(person).await, person.id);
+    world
+        .sql(&format!(
+            "insert into notifications (org_id, user_id, type, title) values ('{org}', '{id}', 'mention', 'x')"
+        ))
+        .await;
+}
+
+/// Writes to the stream of a person, some time ago.
+async fn tell_long_ago(world: &World, person: &Person, hours: u32) {
+    tell(world, person).await;
+    let id = person.id;
+    world
+        .sql(&format!(
+            "update realtime.events set at = clock_timestamp() - interval '{hours} hours' where stream_id = '{id}'"
+        ))
+        .await;
+}
+
+/// Gives a day that is over its partition again, as it had when it was today.
+async fn make_day(world: &World, hours: u32) {
+    world
+        .sql(&format!(
+            "begin;
+            set local role glassbox_owner;
+            set local timezone = 'UTC';
+            create temporary table old on commit drop as
+            select * from realtime.events where at < now() - interval '72 hours';
+            delete from realtime.events where at < now() - interval '72 hours';
+            do $$
+            declare day date := (now() - interval '{hours} hours')::date;
+            begin
+                execute format('create table realtime.%I partition of realtime.events for values from (%L) to (%L)',
+                    'events_' || to_char(day, 'YYYYMMDD'), day::timestamptz, (day + 1)::timestamptz);
+            end $$;
+            insert into realtime.events select * from old;
+            commit"
+        ))
+        .await;
+}
+
 /// The seqs that the feed gives from the beginning, or why it cannot.
 async fn feed(world: &World, project: ProjectId, owner: &Person) -> Result<Vec<i64>, String> {
     let (status, answer) = get(world, &format!("/api/v1/projects/{project}/events?since=0"), owner).await;
@@ -337,27 +405,21 @@ async fn the_log_is_kept_as_long_as_the_organization_says() {
         }
     }
 
-    // With the usual number of events that stay, nothing goes, however old. The day of 100 hours ago has a partition
-    // again, as it had when it was today.
-    world
-        .sql(
-            "begin;
-            set local role glassbox_owner;
-            set local timezone = 'UTC';
-            create temporary table old on commit drop as
-            select * from realtime.events where at < now() - interval '72 hours';
-            delete from realtime.events where at < now() - interval '72 hours';
-            do $$
-            declare day date := (now() - interval '100 hours')::date;
-            begin
-                execute format('create table realtime.%I partition of realtime.events for values from (%L) to (%L)',
-                    'events_' || to_char(day, 'YYYYMMDD'), day::timestamptz, (day + 1)::timestamptz);
-            end $$;
-            insert into realtime.events select * from old;
-            select realtime.keep_log();
-            commit",
-        )
-        .await;
+    // With the usual number of events that stay, nothing goes, however old, but from the streams of people: one of a day
+    // with a partition, one of a day without.
+    let people = [&projects[0].1, &projects[1].1];
+    for (person, hours) in people.into_iter().zip([100, 200]) {
+        tell_long_ago(&world, person, hours).await;
+        tell(&world, person).await;
+    }
+    make_day(&world, 100).await;
+    world.sql("select realtime.keep_log()").await;
+    for person in people {
+        let kept = format!("select count(*) from realtime.log where stream_id = '{}'", person.id);
+        assert_eq!(value::<i64>(&world, &kept).await, 1, "the newest alone is kept");
+        let floor = format!("select seq - floor from realtime.heads where stream_id = '{}'", person.id);
+        assert_eq!(value::<i64>(&world, &floor).await, 1);
+    }
     for (level, owner, aged) in &projects {
         for project in aged {
             assert_eq!(feed(&world, *project, owner).await, Ok(whole.clone()), "{level}: the newest stay");
@@ -398,4 +460,55 @@ async fn the_log_is_kept_as_long_as_the_organization_says() {
     assert_eq!(feed(&world, aged[0], owner).await, gone());
     assert_eq!(value::<i64>(&world, "select count(*) from realtime.archive").await, 2);
     assert_eq!(feed(&world, aged[1], owner).await, Ok(whole));
+}
+
+#[tokio::test]
+async fn the_log_is_looked_after_step_by_step_in_its_own_time_and_behind_no_writer() {
+    let world = World::start().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let org = world.org(&ada).await;
+    patch(&world, &format!("/api/v1/orgs/{org}"), &ada, &json!({"eventSourcingLevel": "full"})).await;
+    for hours in [100, 130] {
+        aged_project(&world, &ada, hours).await;
+    }
+    tell_long_ago(&world, &bob, 100).await;
+    for hours in [100, 130] {
+        make_day(&world, hours).await;
+    }
+    // A busy day takes longer than a request may.
+    world
+        .sql(
+            "create function realtime.check_time() returns trigger language plpgsql as $$
+            begin
+                if current_setting('statement_timeout') = '5s' then
+                    raise exception 'not enough time';
+                end if;
+                return new;
+            end $$;
+            create trigger check_time before insert on realtime.archive
+                for each row execute function realtime.check_time()",
+        )
+        .await;
+
+    // A writer takes a head and then writes to the log.
+    let mut writer = world.database.superuser().begin().await.expect("begin");
+    sqlx::query("select from realtime.heads where stream_id = $1 for update")
+        .bind(bob.id.0)
+        .execute(&mut *writer)
+        .await
+        .expect("the head");
+    let database = Database::connect(&world.database.server_url(), 2).expect("a database");
+    let upkeep = tokio::spawn(async move { events::maintain(&database).await });
+    let waits = "select exists (
+        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+    )";
+    wait_until("the upkeep waits for the writer", DEADLINE, async || value::<bool>(&world, waits).await).await;
+    sqlx::query("lock table realtime.events in row exclusive mode").execute(&mut *writer).await.expect("write");
+    writer.commit().await.expect("commit");
+
+    upkeep.await.expect("no panic").expect("looked after");
+    assert_eq!(value::<i64>(&world, "select count(*) from realtime.old_partitions('3 days')").await, 0);
+    assert_eq!(value::<i64>(&world, "select count(*) from realtime.archive").await, 14);
+    let left = format!("select seq - floor from realtime.heads where stream_id = '{}'", bob.id);
+    assert_eq!(value::<i64>(&world, &left).await, 0);
 }

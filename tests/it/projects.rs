@@ -4,11 +4,13 @@ use glassbox_protocol::client::LockAcquire;
 use glassbox_protocol::{Command, NodeId};
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::orgs::{Team, delete, expect_fields, expect_same_as_nothing, get, patch, post};
+use crate::orgs::{Team, delete, expect_fields, expect_same_as_nothing, get, patch, post, value};
 use crate::rooms::create;
 use crate::support::mirror::Start;
 use crate::support::world::World;
+use crate::support::{DEADLINE, wait_until};
 
 #[tokio::test]
 async fn a_project_is_changed_and_its_members_hear_of_it() {
@@ -170,4 +172,65 @@ async fn a_project_that_is_deleted_over_rest_closes_its_room() {
     let last: Value = serde_json::from_str(row.lines().last().expect("an event")).expect("JSON");
     assert_eq!((&last["type"], &last["by"]["id"]), (&json!("project_deleted"), &json!(ada.id)));
     assert_eq!(get(&world, &format!("/api/v1/projects/{project}"), &ada).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_project_finds_its_new_member_by_email_in_the_organization_alone() {
+    let world = World::start().await;
+    let team = Team::gather(&world).await;
+    let project = world.project(&team.owner).await;
+    let path = format!("/api/v1/projects/{project}/members");
+    // Somebody elsewhere signs in with the email under which somebody else was invited here.
+    world.user("dee").await;
+    let (invited, robot) = (Uuid::new_v4(), Uuid::new_v4());
+    world
+        .sql(&format!(
+            "insert into users (id, cognito_sub, email) values
+                ('{invited}', 'invited:dee@example.org', 'dee@example.org'),
+                ('{robot}', 'worker:{robot}', 'robot@workers.invalid');
+             insert into realtime.worker_keys (id, org_id, user_id, name, secret_hash)
+             values ('{robot}', '{org}', '{robot}', 'robot', sha256('x'));
+             insert into org_members (org_id, user_id, role) values
+                ('{org}', '{invited}', 'member'), ('{org}', '{robot}', 'member')",
+            org = team.org
+        ))
+        .await;
+    let (status, added) = post(&world, &path, &team.owner, &json!({"email": "DEE@example.org"})).await;
+    assert_eq!((status, &added["userId"]), (201, &json!(invited)), "{added}");
+    let (status, refusal) = post(&world, &path, &team.owner, &json!({"email": "robot@workers.invalid"})).await;
+    assert_eq!((status, refusal["code"].as_str()), (409, Some("CONFLICT")), "{refusal}");
+    assert_eq!(post(&world, &path, &team.owner, &json!({"userId": robot})).await.0, 201, "an agent is added by its id");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_the_organization_while_a_project_adds_them_leaves_no_row() {
+    let world = World::start().await;
+    let team = Team::gather(&world).await;
+    let project = world.project(&team.owner).await;
+    // The removal of a member, as it is made over REST, before its end.
+    let superuser = world.database.superuser();
+    let mut removal = superuser.begin().await.expect("begin");
+    for statement in [
+        format!("select 1 from organizations where id = '{}' for no key update", team.org),
+        format!("delete from org_members where user_id = '{}'", team.member.id),
+        format!("delete from project_members where user_id = '{}'", team.member.id),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *removal).await.expect("remove");
+    }
+    let body = json!({"userId": team.member.id});
+    let path = format!("/api/v1/projects/{project}/members");
+    let add = post(&world, &path, &team.owner, &body);
+    let end = async {
+        wait_until("the addition waits", DEADLINE, async || {
+            let waiting = "select count(*) from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock' and query like '%for no key update%'";
+            value::<i64>(&world, waiting).await == 1
+        })
+        .await;
+        removal.commit().await.expect("commit the removal");
+    };
+    let ((status, answer), ()) = tokio::join!(add, end);
+    assert_eq!((status, answer["code"].as_str()), (409, Some("CONFLICT")), "{answer}");
+    let rows = format!("select count(*) from project_members where user_id = '{}'", team.member.id);
+    assert_eq!(value::<i64>(&world, &rows).await, 0);
 }

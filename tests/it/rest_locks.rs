@@ -139,6 +139,63 @@ async fn only_a_project_admin_breaks_the_lock_of_a_person() {
 }
 
 #[tokio::test]
+async fn a_key_tells_a_stranger_nothing_and_repeats_no_grant() {
+    let world = World::start().await;
+    let (ada, _, _, _, node) = scene(&world).await;
+    let eve = world.user("eve").await;
+    let ask = async |who: &Person, method: &Method, path: String, body: &str| {
+        let request = world.http.request(method.clone(), world.url(0, &path)).bearer_auth(&who.token);
+        let request = request.header("x-request-id", "same").header("idempotency-key", "k").body(body.to_owned());
+        let response = request.send().await.expect("an answer");
+        (response.status(), response.text().await.expect("a text"))
+    };
+    for (method, route) in
+        [(Method::POST, ""), (Method::POST, "/renew"), (Method::DELETE, ""), (Method::POST, "/break")]
+    {
+        let mut answers = Vec::new();
+        for id in [node, NodeId::random()] {
+            for body in ["{}", r#"{"fence": 1}"#, "not JSON"] {
+                answers.push(ask(&eve, &method, format!("/api/v1/nodes/{id}/lock{route}"), body).await);
+            }
+        }
+        assert_eq!(answers[0].0, StatusCode::NOT_FOUND, "{method} {route}");
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{method} {route}: {answers:?}");
+    }
+    let commands = format!("select count(*) from realtime.command_results where user_id = '{}'", eve.id);
+    assert_eq!(crate::orgs::value::<i64>(&world, &commands).await, 0, "nothing is kept of a stranger");
+
+    // A grant is not told again once it is over.
+    let lock = format!("/api/v1/nodes/{node}/lock");
+    let fence = async || {
+        let (status, text) = ask(&ada, &Method::POST, lock.clone(), "").await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        serde_json::from_str::<Value>(&text).expect("JSON")["fence"].clone()
+    };
+    let first = fence().await;
+    assert_eq!(call(&world, &ada, Method::DELETE, &lock, Value::Null).await.0, StatusCode::NO_CONTENT);
+    assert_ne!(fence().await, first);
+}
+
+#[tokio::test]
+async fn a_fence_has_the_same_bounds_wherever_it_stands() {
+    let world = World::start().await;
+    let (ada, _, _, _, node) = scene(&world).await;
+    let one = format!("/api/v1/nodes/{node}");
+    for (method, path) in [
+        (Method::PATCH, one.clone()),
+        (Method::DELETE, one.clone()),
+        (Method::POST, format!("{one}/lock/renew")),
+        (Method::DELETE, format!("{one}/lock")),
+    ] {
+        for fence in [-1_i64, 1 << 53] {
+            let (status, refusal) = call(&world, &ada, method.clone(), &path, json!({"fence": fence})).await;
+            let field = &refusal["details"]["field"];
+            assert_eq!((status, field), (StatusCode::BAD_REQUEST, &json!("fence")), "{method} {path} {fence}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_lease_over_rest_has_its_own_bounds() {
     let world = World::start().await;
     let (ada, _, _, _, node) = scene(&world).await;

@@ -210,18 +210,20 @@ async fn every_route_lets_in_whom_the_table_of_rights_lets_in() {
                 for (standing, person) in &people {
                     let Some(expected) = verdict(right, *standing, visibility) else { continue };
                     let scene = Scene::make(&world, &people, visibility).await;
-                    let query = if template.ends_with("/events") { "?since=0" } else { "" };
-                    let path = scene.path(template, true) + query;
+                    let query = match template.as_str() {
+                        "/api/v1/templates" => format!("?orgId={}", scene.ids["orgId"]),
+                        path if path.ends_with("/events") => "?since=0".to_owned(),
+                        _ => String::new(),
+                    };
+                    let path = scene.path(template, true) + &query;
                     let body = scene.body(method, template);
                     let (status, text) = ask(&world, person, method, &path, &body).await;
                     asked += 1;
-                    let actual = match status {
-                        StatusCode::NOT_FOUND => Verdict::Unknown,
-                        StatusCode::FORBIDDEN => Verdict::Forbidden,
-                        status if status.is_success() => Verdict::Allowed,
+                    let actual = match told(status) {
+                        Some(verdict) => verdict,
                         // Whoever may write may renew a lock, but nobody has taken one.
-                        StatusCode::CONFLICT if text.contains("LOCK_LOST") => Verdict::Allowed,
-                        _ => {
+                        None if status == StatusCode::CONFLICT && text.contains("LOCK_LOST") => Verdict::Allowed,
+                        None => {
                             wrong.push(format!("{method} {template} as {}: {status} {text}", standing.name));
                             continue;
                         }
@@ -230,7 +232,7 @@ async fn every_route_lets_in_whom_the_table_of_rights_lets_in() {
                         wrong.push(format!("{method} {template} ({right}) as {} in {visibility:?}: {actual:?}, not {expected:?}: {text}", standing.name));
                     }
                     // What one may not know about and what is nowhere look the same, to the byte.
-                    let nowhere = scene.path(template, false) + query;
+                    let nowhere = scene.path(template, false) + &query;
                     if expected == Verdict::Unknown && template.contains('{') {
                         let random = ask(&world, person, method, &nowhere, &body).await;
                         if (status, text.clone()) != random {
@@ -246,6 +248,58 @@ async fn every_route_lets_in_whom_the_table_of_rights_lets_in() {
     }
     assert!(wrong.is_empty(), "{} of {asked}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(asked > 300, "only {asked} requests");
+}
+
+fn told(status: StatusCode) -> Option<Verdict> {
+    match status {
+        StatusCode::NOT_FOUND => Some(Verdict::Unknown),
+        StatusCode::FORBIDDEN => Some(Verdict::Forbidden),
+        status => status.is_success().then_some(Verdict::Allowed),
+    }
+}
+
+#[tokio::test]
+async fn the_lock_of_a_person_is_broken_by_whom_the_table_lets_break_it() {
+    let world = World::start().await;
+    let people = people(&world).await;
+    for visibility in [Visibility::Org, Visibility::Private] {
+        for (standing, person) in &people {
+            let scene = Scene::make(&world, &people, visibility).await;
+            let (node, holder) = (scene.ids["nodeId"], scene.ids["userId"]);
+            world
+                .sql(&format!(
+                    "update nodes
+                    set locked_by = '{holder}', locked_at = now(), lock_expires_at = now() + interval '1 hour'
+                    where id = '{node}'"
+                ))
+                .await;
+            let path = format!("/api/v1/nodes/{node}/lock/break");
+            let (status, text) = ask(&world, person, "post", &path, &Value::Null).await;
+            let at = format!("{} in {visibility:?}: {status} {text}", standing.name);
+            assert_eq!(told(status), verdict("lock.break.person", *standing, visibility), "{at}");
+            assert_eq!(text.contains(&holder.to_string()), status.is_success(), "{at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_template_is_changed_by_owners_and_admins_besides_its_maker() {
+    let world = World::start().await;
+    let people = people(&world).await;
+    for method in ["patch", "delete"] {
+        for (standing, person) in &people {
+            let scene = Scene::make(&world, &people, Visibility::Org).await;
+            let route = "/api/v1/templates/{templateId}";
+            let body = scene.body(method, route);
+            let (status, text) = ask(&world, person, method, &scene.path(route, true), &body).await;
+            let expected = match standing.org {
+                Some(OrgRole::Owner | OrgRole::Admin) => Verdict::Allowed,
+                Some(OrgRole::Member | OrgRole::Guest) => Verdict::Forbidden,
+                None => Verdict::Unknown,
+            };
+            assert_eq!(told(status), Some(expected), "{method} as {}: {status} {text}", standing.name);
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::rooms::{create, place, retitle, update};
 use crate::support::client::Client;
 use crate::support::mirror::Start;
-use crate::support::world::World;
+use crate::support::world::{ORIGIN, World};
 
 #[tokio::test]
 async fn a_socket_without_hello_is_closed_in_time() {
@@ -33,6 +33,44 @@ async fn a_bad_token_and_an_unknown_version_are_told_to_stay_away() {
             Hello { token: token.to_owned(), client_id: ClientId::random(), protocol: ProtocolRange { min, max: min } };
         client.send(ClientMessage::Hello(hello), None);
         assert_eq!(client.closed().await.code, Some(code));
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_is_refused_in_the_one_error_shape() {
+    let world = World::start().await;
+    let own = world.url(0, "");
+    let upgrade = async |path: &str, origins: &[&str]| {
+        let mut request = world
+            .http
+            .get(world.url(0, path))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("sec-websocket-protocol", "glassbox.v2");
+        for origin in origins {
+            request = request.header("origin", *origin);
+        }
+        request.send().await.expect("an answer")
+    };
+    let refused: [(&str, &[&str], u16, &str); 5] = [
+        ("/ws?token=a&token=b", &[], 401, "INVALID_TOKEN"),
+        ("/ws?token=%ff", &[], 401, "INVALID_TOKEN"),
+        ("/ws", &["http://evil.example"], 403, "FORBIDDEN"),
+        ("/ws", &["null"], 403, "FORBIDDEN"),
+        ("/ws", &[ORIGIN, "http://evil.example"], 403, "FORBIDDEN"),
+    ];
+    for (path, origins, status, code) in refused {
+        let answer = upgrade(path, origins).await;
+        assert_eq!(answer.status().as_u16(), status, "{path} {origins:?}");
+        let text = answer.text().await.expect("a text");
+        let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}"));
+        assert_eq!(body["code"], code, "{path} {origins:?}: {text}");
+    }
+    let let_in: [&[&str]; 3] = [&[], &[ORIGIN], &[own.as_str()]];
+    for origins in let_in {
+        assert_eq!(upgrade("/ws", origins).await.status().as_u16(), 101, "{origins:?}");
     }
 }
 

@@ -138,7 +138,8 @@ async fn templates_are_read_by_their_organization_and_written_by_their_makers_an
     let (_, both) = get(&world, PATH, &team.guest).await;
     assert_eq!(names(&both).len(), 6);
     let (_, own) = get(&world, &format!("{PATH}?orgId={}&limit=2", team.org), &team.guest).await;
-    assert_eq!(names(&own), ["Decision", "Private"]);
+    assert_eq!((names(&own).as_slice(), &own["hasMore"]), (["Decision", "Private"].as_slice(), &json!(true)));
+    assert_eq!(both.get("hasMore"), None);
 
     let private_id: Uuid = private.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id");
     expect_same_as_nothing(

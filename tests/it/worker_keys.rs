@@ -262,6 +262,18 @@ async fn a_revoked_key_is_over_at_once_and_so_are_its_locks() {
     .await
     .expect("the trail");
     assert_eq!(trail, ["worker_key.created true false", "worker_key.revoked true false"]);
+    // Who has left is not said to leave each project as well.
+    let ends: Vec<String> = sqlx::query_scalar(
+        "select action || ' ' || (user_id = $1)::text
+        from audit_log
+        where action like '%.revoked' or action like '%.removed'
+        order by created_at",
+    )
+    .bind(ada.id.0)
+    .fetch_all(&world.database.superuser())
+    .await
+    .expect("the trail");
+    assert_eq!(ends, ["worker_key.revoked true", "org_member.removed true"]);
     // What it did keeps its author, and nobody brings it back.
     let back = format!("insert into org_members (org_id, user_id, role) values ('{org}', '{user}', 'member')");
     assert!(sqlx::raw_sql(sqlx::AssertSqlSafe(back)).execute(&world.database.superuser()).await.is_err());

@@ -4,10 +4,10 @@ use glassbox_protocol::Error;
 use glassbox_protocol::client::{NodeInputAdd, NodeOutputAdd};
 use glassbox_protocol::entity::{InputType, OutputType};
 use serde_json::{Map, Value};
-use url::Url;
 use uuid::Uuid;
 
 use super::{metadata, storable, storable_json, text};
+use crate::template::is_web_address;
 
 /// Longest label, characters.
 pub const LABEL_MAX: usize = 255;
@@ -92,11 +92,6 @@ fn common(
         text("label", label, 0, LABEL_MAX)?;
     }
     given.map_or(Ok(()), |map| metadata("metadata", map))
-}
-
-/// A browser opens it when somebody clicks it, so it is of the web and not, say, a script.
-fn is_web_address(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl New {
     tag = "nodes",
     request_body = New,
     responses((status = 201, body = schema::Node)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn create(
     State(app): State<SharedApp>,
@@ -169,7 +169,7 @@ pub async fn update(
 ) -> ApiResult<Json<Value>> {
     let place = writable(&app, caller, node).await?;
     let Body(patch) = body?;
-    let (fence, base_version) = (patch.fence, patch.base_version);
+    let (fence, base_version) = (checked_fence(patch.fence)?, patch.base_version);
     if base_version.is_some_and(|version| version < 1) {
         return Err(ApiError::field("baseVersion", "must be 1 or more"));
     }
@@ -208,7 +208,17 @@ impl Proof {
     /// The fence in the body, else in the query.
     pub fn or_query(self, query: &Query) -> ApiResult<Option<Fence>> {
         let in_query = query.integer("fence", 0..=FENCE_MAX)?;
-        Ok(self.fence.or(in_query.map(Fence)))
+        Ok(checked_fence(self.fence)?.or(in_query.map(Fence)))
+    }
+}
+
+/// Checks the range of a fence in a body.
+pub fn checked_fence(fence: Option<Fence>) -> ApiResult<Option<Fence>> {
+    match fence {
+        Some(fence) if !(0..=FENCE_MAX).contains(&fence.0) => {
+            Err(ApiError::field("fence", format!("must be 0 to {FENCE_MAX}")))
+        }
+        fence => Ok(fence),
     }
 }
 
@@ -247,7 +257,7 @@ pub async fn delete(
     path = "/api/v1/nodes/{nodeId}/restore",
     tag = "nodes",
     responses((status = 200, body = schema::Node)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn restore(
     State(app): State<SharedApp>,
@@ -313,7 +323,7 @@ pub struct Moved {
     tag = "nodes",
     request_body = Moves,
     responses((status = 200, body = Moved)),
-    extensions(("x-right" = json!("node.write"))),
+    extensions(("x-right" = json!("node.write")), ("x-idempotent" = json!(true))),
 )]
 pub async fn move_all(
     State(app): State<SharedApp>,

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use super::rows::{File, InputRow, NodeRow, OutputRow, PersonRow};
 use super::{Filter, Parent};
 use crate::store::Tx;
-use crate::store::projects::time_text;
 
 /// Selects nodes as the wire shows them; what follows is the `where` of the query.
 macro_rules! select_nodes {
@@ -31,19 +30,11 @@ macro_rules! select_nodes {
                     else '{\"x\":0,\"y\":0}'
                 end::json as position,
                 case when l.is_locked then n.locked_by end as locked_by,
-                case when l.is_locked then ",
-            time_text!("n.locked_at"),
-            " end as locked_at,
-                case when l.is_locked and isfinite(n.lock_expires_at) then ",
-            time_text!("n.lock_expires_at"),
-            " end as lock_expires_at,",
-            time_text!("n.created_at"),
-            " as created_at,",
-            time_text!("n.updated_at"),
-            " as updated_at,
-                case when n.deleted_at is not null then ",
-            time_text!("n.deleted_at"),
-            " end as deleted_at
+                case when l.is_locked then coalesce(n.locked_at, 'epoch') end as locked_at,
+                case when l.is_locked and isfinite(n.lock_expires_at) then n.lock_expires_at end as lock_expires_at,
+                coalesce(n.created_at, 'epoch') as created_at,
+                coalesce(n.updated_at, 'epoch') as updated_at,
+                n.deleted_at
             from nodes n
             cross join lateral (
                 select n.locked_by is not null and n.lock_expires_at > clock_timestamp() as is_locked
@@ -133,63 +124,115 @@ pub(super) async fn children(tx: &mut Tx, parent: NodeId) -> sqlx::Result<Vec<No
     .await
 }
 
-/// The inputs of nodes, in their order; of all of them, or only one.
-pub(super) async fn inputs(tx: &mut Tx, nodes: &[Uuid], only: Option<Uuid>) -> sqlx::Result<Vec<InputRow>> {
-    sqlx::query_as(concat!(
-        "select
-            i.id,
-            i.node_id,
-            i.input_type,
-            i.file_id,
-            i.source_node_id,
-            i.source_node_version,
-            i.external_url,
-            i.text_content,
-            i.label,
-            realtime.object_or_empty(i.metadata) as metadata,
-            coalesce(i.sort_order, 0) as sort_order,",
-        time_text!("i.created_at"),
-        " as created_at
-        from node_inputs i
-        where i.node_id = any($1)
-            and ($2::uuid is null or i.id = $2)
-        order by i.sort_order, i.id"
-    ))
-    .bind(nodes)
-    .bind(only)
-    .fetch_all(tx.conn())
-    .await
+/// Whose inputs and outputs are read. Thousands of ids take the planner longer than the query; where they are most of a
+/// project's nodes, the project stands for them.
+#[derive(Clone, Copy)]
+pub(super) enum Owners<'a> {
+    /// These nodes.
+    Nodes(&'a [Uuid]),
+    /// A project's nodes: the deleted ones, or the others.
+    Project { project: ProjectId, is_deleted: bool },
 }
 
-/// The outputs of nodes, in their order; of all of them, or only one.
-pub(super) async fn outputs(tx: &mut Tx, nodes: &[Uuid], only: Option<Uuid>) -> sqlx::Result<Vec<OutputRow>> {
-    sqlx::query_as(concat!(
-        "select
-            o.id,
-            o.node_id,
-            o.output_type,
-            o.file_id,
-            o.structured_data,
-            o.text_content,
-            o.external_url,
-            o.label,
-            realtime.object_or_empty(o.metadata) as metadata,
-            coalesce(o.sort_order, 0) as sort_order,",
-        time_text!("o.created_at"),
-        " as created_at
-        from node_outputs o
-        where o.node_id = any($1)
-            and ($2::uuid is null or o.id = $2)
-        order by o.sort_order, o.id"
-    ))
-    .bind(nodes)
-    .bind(only)
-    .fetch_all(tx.conn())
-    .await
+macro_rules! select_inputs {
+    ($($rest:tt)+) => {
+        concat!(
+            "select
+                i.id,
+                i.node_id,
+                i.input_type,
+                i.file_id,
+                i.source_node_id,
+                i.source_node_version,
+                i.external_url,
+                i.text_content,
+                i.label,
+                realtime.object_or_empty(i.metadata) as metadata,
+                coalesce(i.sort_order, 0) as sort_order,
+                coalesce(i.created_at, 'epoch') as created_at
+            from node_inputs i ",
+            $($rest)+
+        )
+    };
+}
+
+/// The inputs of nodes, in their order.
+pub(super) async fn inputs(tx: &mut Tx, owners: Owners<'_>) -> sqlx::Result<Vec<InputRow>> {
+    let query = match owners {
+        Owners::Nodes(nodes) => {
+            sqlx::query_as(select_inputs!("where i.node_id = any($1) order by i.sort_order, i.id")).bind(nodes)
+        }
+        Owners::Project { project, is_deleted } => sqlx::query_as(select_inputs!(
+            "join nodes n on n.id = i.node_id
+            where n.project_id = $1
+                and (n.deleted_at is not null) = $2
+            order by i.sort_order, i.id"
+        ))
+        .bind(project.0)
+        .bind(is_deleted),
+    };
+    query.fetch_all(tx.conn()).await
+}
+
+/// One input of a node.
+pub(super) async fn input(tx: &mut Tx, node: NodeId, input: Uuid) -> sqlx::Result<Option<InputRow>> {
+    sqlx::query_as(select_inputs!("where i.node_id = $1 and i.id = $2"))
+        .bind(node.0)
+        .bind(input)
+        .fetch_optional(tx.conn())
+        .await
+}
+
+macro_rules! select_outputs {
+    ($($rest:tt)+) => {
+        concat!(
+            "select
+                o.id,
+                o.node_id,
+                o.output_type,
+                o.file_id,
+                o.structured_data,
+                o.text_content,
+                o.external_url,
+                o.label,
+                realtime.object_or_empty(o.metadata) as metadata,
+                coalesce(o.sort_order, 0) as sort_order,
+                coalesce(o.created_at, 'epoch') as created_at
+            from node_outputs o ",
+            $($rest)+
+        )
+    };
+}
+
+/// The outputs of nodes, in their order.
+pub(super) async fn outputs(tx: &mut Tx, owners: Owners<'_>) -> sqlx::Result<Vec<OutputRow>> {
+    let query = match owners {
+        Owners::Nodes(nodes) => {
+            sqlx::query_as(select_outputs!("where o.node_id = any($1) order by o.sort_order, o.id")).bind(nodes)
+        }
+        Owners::Project { project, is_deleted } => sqlx::query_as(select_outputs!(
+            "join nodes n on n.id = o.node_id
+            where n.project_id = $1
+                and (n.deleted_at is not null) = $2
+            order by o.sort_order, o.id"
+        ))
+        .bind(project.0)
+        .bind(is_deleted),
+    };
+    query.fetch_all(tx.conn()).await
+}
+
+/// One output of a node.
+pub(super) async fn output(tx: &mut Tx, node: NodeId, output: Uuid) -> sqlx::Result<Option<OutputRow>> {
+    sqlx::query_as(select_outputs!("where o.node_id = $1 and o.id = $2"))
+        .bind(node.0)
+        .bind(output)
+        .fetch_optional(tx.conn())
+        .await
 }
 
 pub(super) async fn files(tx: &mut Tx, ids: &[Uuid]) -> sqlx::Result<Vec<File>> {
-    sqlx::query_as(concat!(
+    sqlx::query_as(
         "select
             f.id,
             f.org_id,
@@ -204,13 +247,12 @@ pub(super) async fn files(tx: &mut Tx, ids: &[Uuid]) -> sqlx::Result<Vec<File>> 
                 else coalesce(f.processing_status, 'pending')
             end as processing_status,
             f.processing_error,
-            realtime.object_or_empty(f.metadata) as metadata,",
-        time_text!("f.created_at"),
-        " as created_at,
+            realtime.object_or_empty(f.metadata) as metadata,
+            coalesce(f.created_at, 'epoch') as created_at,
             f.uploaded_by
         from files f
-        where f.id = any($1)"
-    ))
+        where f.id = any($1)",
+    )
     .bind(ids)
     .fetch_all(tx.conn())
     .await

@@ -7,6 +7,8 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::store::moment::Moment;
+
 /// A row of `nodes`. An expired lock is no lock.
 #[derive(Clone, Debug, FromRow, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,13 +33,13 @@ pub struct NodeRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     locked_by: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    locked_at: Option<String>,
+    locked_at: Option<Moment>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lock_expires_at: Option<String>,
-    created_at: String,
-    updated_at: String,
+    lock_expires_at: Option<Moment>,
+    created_at: Moment,
+    updated_at: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deleted_at: Option<String>,
+    pub deleted_at: Option<Moment>,
 }
 
 /// A row of `node_inputs`.
@@ -61,7 +63,7 @@ pub struct InputRow {
     label: Option<String>,
     metadata: Json<Box<RawValue>>,
     sort_order: i32,
-    created_at: String,
+    created_at: Moment,
 }
 
 /// A row of `node_outputs`.
@@ -83,7 +85,7 @@ pub struct OutputRow {
     label: Option<String>,
     metadata: Json<Box<RawValue>>,
     sort_order: i32,
-    created_at: String,
+    created_at: Moment,
 }
 
 /// A row of `files`, without its text and embedding.
@@ -103,7 +105,7 @@ pub struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     processing_error: Option<String>,
     metadata: Json<Box<RawValue>>,
-    created_at: String,
+    created_at: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
     uploaded_by: Option<Uuid>,
 }
