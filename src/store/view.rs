@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use glassbox_protocol::{NodeId, ProjectId, UserId};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use self::query::Owners;
-use self::rows::{File, InputRow, NodeRow, OutputRow, PersonRow};
+use self::rows::{InputRow, NodeRow, OutputRow, PersonRow};
 use super::{Tx, readable};
 
 mod query;
@@ -39,9 +40,9 @@ pub struct Input {
     #[serde(flatten)]
     row: InputRow,
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<Arc<File>>,
+    file: Option<Arc<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source_node: Option<Arc<NodeRow>>,
+    source_node: Option<Arc<RawValue>>,
 }
 
 /// What a node made.
@@ -50,7 +51,7 @@ pub struct Output {
     #[serde(flatten)]
     row: OutputRow,
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<Arc<File>>,
+    file: Option<Arc<RawValue>>,
 }
 
 /// A node with all that its own page shows.
@@ -245,11 +246,11 @@ async fn whole(tx: &mut Tx, rows: Vec<NodeRow>, viewer: Viewer, all: Option<Owne
     Ok(rows.into_iter().map(node).collect())
 }
 
-/// What inputs and outputs refer to.
+/// What inputs and outputs refer to, rendered once: many of them may refer to the same.
 #[derive(Default)]
 struct Related {
-    files: HashMap<Uuid, Arc<File>>,
-    nodes: HashMap<Uuid, Arc<NodeRow>>,
+    files: HashMap<Uuid, Arc<RawValue>>,
+    nodes: HashMap<Uuid, Arc<RawValue>>,
 }
 
 impl Related {
@@ -275,7 +276,9 @@ async fn related(tx: &mut Tx, inputs: &[InputRow], outputs: &[OutputRow], user: 
     let mut related = Related::default();
     if !files.is_empty() {
         let ids: Vec<Uuid> = files.into_iter().collect();
-        related.files = query::files(tx, &ids).await?.into_iter().map(|file| (file.id, Arc::new(file))).collect();
+        for file in query::files(tx, &ids).await? {
+            related.files.insert(file.id, rendered(&file)?);
+        }
     }
     if !sources.is_empty() {
         let ids: Vec<Uuid> = sources.into_iter().collect();
@@ -284,7 +287,13 @@ async fn related(tx: &mut Tx, inputs: &[InputRow], outputs: &[OutputRow], user: 
         let projects: HashSet<ProjectId> = rows.iter().map(|row| ProjectId(row.project_id)).collect();
         let known = readable::projects(tx, user, &projects).await?;
         rows.retain(|row| known.contains(&ProjectId(row.project_id)));
-        related.nodes = rows.into_iter().map(|row| (row.id, Arc::new(row))).collect();
+        for row in &rows {
+            related.nodes.insert(row.id, rendered(row)?);
+        }
     }
     Ok(related)
+}
+
+fn rendered(value: &impl Serialize) -> sqlx::Result<Arc<RawValue>> {
+    to_raw_value(value).map(Arc::from).map_err(|e| sqlx::Error::Encode(e.into()))
 }
