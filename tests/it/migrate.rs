@@ -1,8 +1,11 @@
 //! Migrations at the start: by any number of instances at once, on any state of the database, or refused in one line.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use glassbox::store::{check, migrate};
+use sha2::{Digest as _, Sha256};
 use sqlx::AssertSqlSafe;
 use url::Url;
 use uuid::Uuid;
@@ -68,4 +71,41 @@ async fn a_start_waits_for_another_instances_migration() {
     };
     let (start, _) = tokio::join!(migrate::run(&url, None), release);
     start.expect("migrated");
+}
+
+/// The migrations that databases out there have been through, with the beginning of the SHA-256 of each. A file that
+/// stands here is never changed: a database that has it would not start. Add a new file, and its line here.
+const RELEASED: [(&str, &str); 15] = [
+    ("0001_roles_and_extensions.sql", "a5d0e784f270432a"),
+    ("0002_tables.sql", "0baa41bd10902135"),
+    ("0003_isolation.sql", "c131d54ad7f88a8f"),
+    ("0004_log.sql", "74346c5ba0b08e24"),
+    ("0005_server_tables.sql", "f376929e9a5be3eb"),
+    ("0006_events.sql", "77ff65d285897f16"),
+    ("0007_worker_keys.sql", "863e669ec03b0937"),
+    ("0008_audit.sql", "a21559d1c53a742c"),
+    ("0009_notifications.sql", "6a8365e0ad1a878f"),
+    ("0010_node_lookup.sql", "6f5feb2707dd137c"),
+    ("0011_members.sql", "28b99a4ceaa57f05"),
+    ("0012_request_answers.sql", "044b434fb60b8ff4"),
+    ("0013_retention.sql", "876b107bf1b0d08f"),
+    ("0014_last_event.sql", "232fef77e1bb07a1"),
+    ("0015_sweep.sql", "b825dc0ac4d4bf1e"),
+];
+
+#[test]
+fn a_released_migration_is_never_changed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut files: Vec<(String, String)> = fs::read_dir(&directory)
+        .expect("the migrations")
+        .map(|entry| {
+            let path = entry.expect("a file").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let hash = Sha256::digest(fs::read(&path).expect("a migration"));
+            (name, hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+        })
+        .collect();
+    files.sort();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, hash)| (name.as_str(), hash.as_str())).collect();
+    assert_eq!(files, RELEASED);
 }
