@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::Secrets;
 use crate::store::{self, Database, Origin, Tenant, Tx, members, tickets};
-use rights::{ProjectRole, effective_role};
+use rights::ProjectRole;
 use sid::Sid;
 use token::{DevClaims, TicketClaims};
 
@@ -212,10 +212,7 @@ pub async fn project_roles(
     users: &[UserId],
 ) -> sqlx::Result<HashMap<UserId, ProjectRole>> {
     let standings = members::standings(tx, project, users).await?;
-    Ok(standings
-        .into_iter()
-        .filter_map(|s| Some((s.user, effective_role(s.org_role?, s.row, s.visibility)?)))
-        .collect())
+    Ok(standings.into_iter().filter_map(|standing| Some((standing.user, standing.role()?))).collect())
 }
 
 /// The effective role of one user in a project.

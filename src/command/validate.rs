@@ -10,6 +10,8 @@ use crate::config::LOCK_TTL_RANGE_MS;
 
 mod parts;
 
+pub use parts::LABEL_MAX;
+
 /// Longest title, characters.
 pub const TITLE_MAX: usize = 500;
 /// Longest status, characters.

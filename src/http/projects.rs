@@ -88,7 +88,7 @@ pub async fn list(
 ) -> ApiResult<Json<List<Project>>> {
     let page = Page::from_query(&query)?;
     let mut tx = app.database.begin(&Tenant::member(org, caller.user)).await?;
-    members::org_role(&mut tx, org, caller.user).await?.ok_or_else(ApiError::not_found)?;
+    permit(&mut tx, org, caller.user, OrgRight::Read).await?;
     Ok(Json(page.of(projects::readable(&mut tx, org, caller.user, ROWS_MAX + 1).await?)))
 }
 

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::{Database, Tx, in_time};
-use crate::auth::rights::{OrgRole, ProjectRole, ProjectRow, Visibility};
+use crate::auth::rights::{OrgRole, ProjectRole, ProjectRow, Visibility, effective_role};
 
 /// Which organization a project belongs to; says nothing about who may know it.
 ///
@@ -32,6 +32,17 @@ pub async fn locate_node(db: &Database, node: NodeId) -> sqlx::Result<Option<(Or
     Ok(found.map(|(org, project)| (OrgId(org), ProjectId(project))))
 }
 
+/// What [`standing`] reads beside `user_id`, of projects `p`, org_members `m` and project_members `pm`.
+macro_rules! standing_columns {
+    () => {
+        "coalesce(m.role, 'member') as org_role,
+            pm.id is not null as has_row,
+            coalesce(pm.role, 'member') as project_role,
+            coalesce(p.settings ->> 'visibility', 'org') as visibility"
+    };
+}
+pub(super) use standing_columns;
+
 /// What decides about somebody's effective role in a project.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
@@ -45,25 +56,31 @@ pub struct Standing {
     pub visibility: Visibility,
 }
 
+impl Standing {
+    /// What they are in the project, if anything.
+    pub fn role(&self) -> Option<ProjectRole> {
+        effective_role(self.org_role?, self.row, self.visibility)
+    }
+}
+
 /// How the given users stand to a project; those outside its organization are left out.
 ///
 /// # Errors
 /// The database is away.
 pub async fn standings(tx: &mut Tx, project: ProjectId, users: &[UserId]) -> sqlx::Result<Vec<Standing>> {
     let users: Vec<Uuid> = users.iter().map(|u| u.0).collect();
-    sqlx::query(
+    sqlx::query(concat!(
         "select
             m.user_id,
-            coalesce(m.role, 'member') as org_role,
-            pm.id is not null as has_row,
-            coalesce(pm.role, 'member') as project_role,
-            coalesce(p.settings ->> 'visibility', 'org') as visibility
+            ",
+        standing_columns!(),
+        "
         from projects p
         join org_members m on m.org_id = p.org_id
         left join project_members pm on pm.project_id = p.id and pm.user_id = m.user_id
         where p.id = $1
-            and m.user_id = any ($2)",
-    )
+            and m.user_id = any ($2)"
+    ))
     .bind(project.0)
     .bind(users)
     .fetch_all(tx.conn())
@@ -110,7 +127,7 @@ pub async fn org_role(tx: &mut Tx, org: OrgId, user: UserId) -> sqlx::Result<Opt
     Ok(role.as_deref().and_then(OrgRole::from_stored))
 }
 
-/// Reads a [`Standing`] from a row with `user_id`, `org_role`, `has_row`, `project_role` and `visibility`.
+/// Reads a [`Standing`] from a row with `user_id` and the columns of [`standing_columns!`].
 pub(super) fn standing(row: &PgRow) -> sqlx::Result<Standing> {
     let project_row = if row.try_get("has_row")? {
         ProjectRole::from_stored(row.try_get("project_role")?).map_or(ProjectRow::Unknown, ProjectRow::Role)

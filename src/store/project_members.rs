@@ -6,10 +6,11 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
+use super::members::standing_columns;
 use super::org_members::{MemberUser, user_columns};
 use super::projects::time_text;
 use super::{Tx, members};
-use crate::auth::rights::{OrgRole, effective_role};
+use crate::auth::rights::OrgRole;
 
 /// A project member as the wire shows it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -46,10 +47,9 @@ macro_rules! select_member {
             time_text!("pm.created_at"),
             " end as created_at,",
             user_columns!(),
-            ", coalesce(m.role, 'member') as org_role,
-                pm.id is not null as has_row,
-                coalesce(pm.role, 'member') as project_role,
-                coalesce(p.settings ->> 'visibility', 'org') as visibility
+            ", ",
+            standing_columns!(),
+            "
             from projects p
             join org_members m on m.org_id = p.org_id
             join users u on u.id = m.user_id
@@ -61,7 +61,7 @@ macro_rules! select_member {
 impl FromRow<'_, PgRow> for ProjectMember {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         let standing = members::standing(row)?;
-        let effective = standing.org_role.and_then(|org| effective_role(org, standing.row, standing.visibility));
+        let effective = standing.role();
         Ok(Self {
             id: row.try_get("id")?,
             project_id: row.try_get("project_id")?,

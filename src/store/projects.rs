@@ -8,8 +8,9 @@ use sqlx::types::Json;
 use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
+use super::members::standing_columns;
 use super::{Tx, members};
-use crate::auth::rights::{ProjectRole, effective_role};
+use crate::auth::rights::ProjectRole;
 
 /// A time as the wire writes it, in UTC with microseconds; NULL and infinity, which have no text, are served as the
 /// beginning of time. What `realtime.time_text` does, but PostgreSQL cannot inline that one: called for each row it
@@ -112,10 +113,9 @@ pub async fn readable(tx: &mut Tx, org: OrgId, user: UserId, limit: i64) -> sqlx
         columns!(),
         ",
             m.user_id,
-            coalesce(m.role, 'member') as org_role,
-            pm.id is not null as has_row,
-            coalesce(pm.role, 'member') as project_role,
-            coalesce(p.settings ->> 'visibility', 'org') as visibility
+            ",
+        standing_columns!(),
+        "
         from projects p
         join org_members m on m.org_id = p.org_id and m.user_id = $2
         left join project_members pm on pm.project_id = p.id and pm.user_id = m.user_id
@@ -131,7 +131,7 @@ pub async fn readable(tx: &mut Tx, org: OrgId, user: UserId, limit: i64) -> sqlx
     let mut projects = Vec::with_capacity(rows.len());
     for row in rows {
         let standing = members::standing(&row)?;
-        let role = standing.org_role.and_then(|org_role| effective_role(org_role, standing.row, standing.visibility));
+        let role = standing.role();
         if let Some(role) = role {
             projects.push(Project::from_row(&row)?.seen_by(role));
         }

@@ -7,27 +7,27 @@ use glassbox_protocol::{NodeId, OrgId, ProjectId, UserId};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::members::standing_columns;
 use super::{Tx, members};
-use crate::auth::rights::{OrgRight, OrgRole, ProjectRight, effective_role};
+use crate::auth::rights::{OrgRight, OrgRole, ProjectRight};
 
 /// Which of these projects a user may read.
 ///
 /// # Errors
 /// The database is away.
 pub async fn projects(tx: &mut Tx, user: UserId, projects: &HashSet<ProjectId>) -> sqlx::Result<HashSet<ProjectId>> {
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "select
             p.id as project_id,
             m.user_id,
-            coalesce(m.role, 'member') as org_role,
-            pm.id is not null as has_row,
-            coalesce(pm.role, 'member') as project_role,
-            coalesce(p.settings ->> 'visibility', 'org') as visibility
+            ",
+        standing_columns!(),
+        "
         from projects p
         join org_members m on m.org_id = p.org_id and m.user_id = $1
         left join project_members pm on pm.project_id = p.id and pm.user_id = m.user_id
-        where p.id = any($2)",
-    )
+        where p.id = any($2)"
+    ))
     .bind(user.0)
     .bind(projects.iter().map(|p| p.0).collect::<Vec<_>>())
     .fetch_all(tx.conn())
@@ -35,7 +35,7 @@ pub async fn projects(tx: &mut Tx, user: UserId, projects: &HashSet<ProjectId>) 
     let mut readable = HashSet::new();
     for row in &rows {
         let standing = members::standing(row)?;
-        let role = standing.org_role.and_then(|org| effective_role(org, standing.row, standing.visibility));
+        let role = standing.role();
         if role.is_some_and(|role| role.may(ProjectRight::Read)) {
             readable.insert(ProjectId(row.try_get("project_id")?));
         }

@@ -9,9 +9,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
+use super::members::standing_columns;
 use super::projects::{self, Project, time_text};
 use super::{Tx, members, view};
-use crate::auth::rights::effective_role;
 
 /// Most members that a snapshot names.
 const MEMBERS_MAX: i64 = 10_000;
@@ -193,22 +193,21 @@ struct Member {
 }
 
 async fn project_members(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<RawValue>>> {
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "select
             m.user_id,
             u.name,
-            coalesce(m.role, 'member') as org_role,
-            pm.id is not null as has_row,
-            coalesce(pm.role, 'member') as project_role,
-            coalesce(p.settings ->> 'visibility', 'org') as visibility
+            ",
+        standing_columns!(),
+        "
         from projects p
         join org_members m on m.org_id = p.org_id
         join users u on u.id = m.user_id
         left join project_members pm on pm.project_id = p.id and pm.user_id = m.user_id
         where p.id = $1
         order by u.name, m.user_id
-        limit $2",
-    )
+        limit $2"
+    ))
     .bind(project.0)
     .bind(MEMBERS_MAX)
     .fetch_all(tx.conn())
@@ -216,7 +215,7 @@ async fn project_members(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Bo
     let mut list = Vec::with_capacity(rows.len());
     for row in rows {
         let standing = members::standing(&row)?;
-        let role = standing.org_role.and_then(|org_role| effective_role(org_role, standing.row, standing.visibility));
+        let role = standing.role();
         if let Some(role) = role {
             let member = Member { user_id: standing.user.0, name: row.try_get("name")?, role: role.as_str() };
             list.push(json(&member)?);

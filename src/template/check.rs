@@ -6,13 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{DEPTH_MAX, FORMAT_VERSION, INPUT_TYPES, NODES_MAX, OUTPUT_TYPES, Refusal, is_web_address};
-
-/// Longest title of a node, characters.
-const TITLE_MAX: usize = 500;
-/// Longest label, and longest key, characters.
-const LABEL_MAX: usize = 255;
-/// Longest status, characters.
-const STATUS_MAX: usize = 50;
+use crate::command::validate::{LABEL_MAX, STATUS_MAX, TITLE_MAX};
 
 type Checked = Result<(), Refusal>;
 

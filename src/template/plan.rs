@@ -8,14 +8,12 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{DEPTH_MAX, INPUT_TYPES, NODES_MAX, Refusal, is_web_address};
-use crate::command::validate::{METADATA_BYTES_MAX, STATUS_MAX, TITLE_MAX, clamp};
+use crate::command::validate::{LABEL_MAX, METADATA_BYTES_MAX, STATUS_MAX, TITLE_MAX, clamp};
 
 /// How far apart nodes lie, downwards, canvas units.
 const GAP: f64 = 150.0;
 /// How far a level lies to the right of the one above, canvas units.
 const INDENT: f64 = 50.0;
-/// Longest label of an input, characters.
-const LABEL_MAX: usize = 255;
 /// The title of a sub-node that has none.
 const UNTITLED: &str = "Untitled";
 
