@@ -219,6 +219,7 @@ async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<App
         Command::LockRenew(renew) => lock::renew(tx, place, job, renew).await,
         Command::LockRelease(release) => lock::release(tx, place, job, release).await,
         Command::LockBreak(wanted) => lock::break_lock(tx, place, job, wanted).await,
+        Command::Undo(_) | Command::Redo(_) => Ok(Err(Error::new(ErrorCode::UnknownType, "not spoken yet"))),
         Command::NodeMove(_) | Command::NodeUpdate(_) => {
             let answer = apply_run(tx, place, std::slice::from_ref(job)).await?.pop();
             Ok(answer.unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the command got no answer"))))
@@ -274,7 +275,10 @@ pub fn nodes_of(command: &Command) -> Vec<NodeId> {
         Command::NodeInputRemove(remove) => vec![remove.node_id],
         Command::NodeOutputAdd(add) => vec![add.node_id],
         Command::NodeOutputRemove(remove) => vec![remove.node_id],
-        Command::DependencyUpdate(_) | Command::DependencyRemove(DependencyRemove::ById { .. }) => Vec::new(),
+        Command::DependencyUpdate(_)
+        | Command::DependencyRemove(DependencyRemove::ById { .. })
+        | Command::Undo(_)
+        | Command::Redo(_) => Vec::new(),
         Command::LockAcquire(lock) => vec![lock.node_id],
         Command::LockRenew(lock) => vec![lock.node_id],
         Command::LockRelease(lock) => vec![lock.node_id],

@@ -5,13 +5,18 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::id::ProjectId;
+use crate::id::{ExecutionId, NodeId, ProjectId};
 
-/// A stream of frames, written `project:<uuid>` or `user`.
+/// A stream of frames, written `project:<uuid>`, `node:<uuid>`, `execution:<uuid>` or `user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
     /// A project's log and the presence of its members.
     Project(ProjectId),
+    /// What of a project's log and presence concerns one node. Its frames carry the project's seq, so numbers are left
+    /// out where an event concerns other nodes.
+    Node(NodeId),
+    /// The trace of one execution, a log of its own.
+    Execution(ExecutionId),
     /// What concerns the caller alone. Every session has it without a subscription.
     User,
 }
@@ -20,6 +25,8 @@ impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Channel::Project(id) => write!(f, "project:{id}"),
+            Channel::Node(id) => write!(f, "node:{id}"),
+            Channel::Execution(id) => write!(f, "execution:{id}"),
             Channel::User => f.write_str("user"),
         }
     }
@@ -31,7 +38,7 @@ pub struct InvalidChannel;
 
 impl fmt::Display for InvalidChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected a channel of the form project:<uuid>, or user")
+        f.write_str("expected a channel: project:<uuid>, node:<uuid>, execution:<uuid> or user")
     }
 }
 
@@ -47,6 +54,8 @@ impl FromStr for Channel {
         let (kind, id) = text.split_once(':').ok_or(InvalidChannel)?;
         match kind {
             "project" => id.parse().map(Channel::Project).map_err(|_| InvalidChannel),
+            "node" => id.parse().map(Channel::Node).map_err(|_| InvalidChannel),
+            "execution" => id.parse().map(Channel::Execution).map_err(|_| InvalidChannel),
             _ => Err(InvalidChannel),
         }
     }
@@ -74,7 +83,7 @@ impl schemars::JsonSchema for Channel {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^(user|project:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$",
+            "pattern": "^(user|(project|node|execution):[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})$",
         })
     }
 }
@@ -85,14 +94,15 @@ mod tests {
 
     #[test]
     fn a_channel_survives_a_round_trip() {
-        for channel in [Channel::Project(ProjectId::random()), Channel::User] {
+        let (project, node, execution) = (ProjectId::random(), NodeId::random(), ExecutionId::random());
+        for channel in [Channel::Project(project), Channel::Node(node), Channel::Execution(execution), Channel::User] {
             assert_eq!(channel.to_string().parse(), Ok(channel));
         }
     }
 
     #[test]
     fn other_forms_are_refused() {
-        for text in ["", "project", "project:", "project:project-1", "room:1", "project:{}", "user:1"] {
+        for text in ["", "project", "project:", "project:project-1", "room:1", "project:{}", "node:1", "user:1"] {
             assert_eq!(text.parse::<Channel>(), Err(InvalidChannel), "{text}");
         }
     }

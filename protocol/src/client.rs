@@ -10,7 +10,7 @@ pub use parts::{
 
 use crate::channel::Channel;
 use crate::entity::{AuthorType, Position};
-use crate::id::{ClientId, Epoch, Fence, NodeId, ProjectId, RequestId, Seq, UserId};
+use crate::id::{ClientId, Epoch, Fence, NodeId, NotificationId, ProjectId, RequestId, Seq, UserId};
 
 mod parts;
 
@@ -29,6 +29,10 @@ pub enum ClientMessage {
     Presence(Presence),
     /// Asks for a `pong`.
     Ping,
+    /// Goes on with a new token, on the same socket.
+    TokenRefresh(TokenRefresh),
+    /// Marks notifications of the caller as read.
+    NotificationsRead(NotificationsRead),
     /// A message that changes a project.
     #[serde(untagged)]
     Command(Command),
@@ -86,6 +90,10 @@ pub enum Command {
     LockRelease(LockRelease),
     /// Ends somebody else's lock; audited, and its holder is told.
     LockBreak(LockBreak),
+    /// Takes back the caller's own last command in a project.
+    Undo(Undo),
+    /// Does again what the caller took back last.
+    Redo(Redo),
 }
 
 /// Opens the conversation; due within the hello deadline.
@@ -109,6 +117,52 @@ pub struct ProtocolRange {
     pub min: u32,
     /// The newest.
     pub max: u32,
+}
+
+/// Goes on with a new token of the same user; answered by `token_refreshed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRefresh {
+    /// A JWT or a ticket.
+    pub token: String,
+}
+
+/// Marks notifications of the caller as read; answered by `ack` with the unread count in `result`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum NotificationsRead {
+    /// These.
+    Some {
+        /// At most 500; what is not the caller's is passed over.
+        ids: Vec<NotificationId>,
+    },
+    /// One and all that are older.
+    #[serde(rename_all = "camelCase")]
+    UpTo {
+        /// The newest that was seen.
+        up_to: NotificationId,
+    },
+}
+
+/// Takes back the caller's own last command that is not taken back yet, as a command of its own that expects what the
+/// caller left: what somebody else changed since is a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Undo {
+    /// The project.
+    pub channel: Channel,
+}
+
+/// Does again what the caller took back last; a new command of the caller ends the chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Redo {
+    /// The project.
+    pub channel: Channel,
 }
 
 /// Opens a channel.

@@ -203,6 +203,42 @@ pub struct Execution {
     pub model_id: Option<String>,
 }
 
+/// One step of an execution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TraceEvent {
+    /// Its id.
+    pub id: uuid::Uuid,
+    /// The run.
+    pub execution_id: ExecutionId,
+    /// 1, 2, 3, ... within the run.
+    pub n: i64,
+    /// What kind of step: `llm_call`, `tool_call`, ...; an open list.
+    pub event_type: String,
+    /// What is known of it.
+    pub event_data: Map<String, Value>,
+    /// When it happened by its writer's clock, RFC 3339; orders nothing.
+    pub timestamp: String,
+    /// How long it took, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<i64>,
+    /// The model that was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_in: Option<i64>,
+    /// Tokens written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_out: Option<i64>,
+    /// The table's column; no order.
+    pub sequence_number: i64,
+    /// It came after the run had ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+}
+
 /// Something that a person reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -1,12 +1,12 @@
-//! Events: committed facts of a project's log, or of a user's, in seq order.
+//! Events: committed facts of a project's log, of an execution's or of a user's, in seq order.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::channel::Channel;
 use crate::client::{Move, NodeChanges};
-use crate::entity::{Actor, Dependency, Node, Notification};
-use crate::id::{DependencyId, ExecutionId, Fence, NodeId, NotificationId, RequestId, Seq, UserId};
+use crate::entity::{Actor, Dependency, Node, Notification, TraceEvent};
+use crate::id::{DependencyId, ExecutionId, Fence, FileId, NodeId, NotificationId, RequestId, Seq, UserId};
 
 /// An event as it is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct EventFrame {
     pub event: Event,
     /// The channel.
     pub channel: Channel,
-    /// One more than the last.
+    /// One more than the last; on the channel of a node, more than the last.
     pub seq: Seq,
     /// When it was written, RFC 3339; orders nothing.
     pub at: String,
@@ -169,6 +169,29 @@ pub enum Event {
         /// Why it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error_message: Option<String>,
+    },
+    /// A step of an execution; on its channel.
+    TraceEvent(Box<TraceEvent>),
+    /// An execution has ended; the last event of its channel, unless it is taken up again.
+    ExecutionClosed {
+        /// The run.
+        execution_id: ExecutionId,
+        /// How it ended: `complete`, `failed` or `cancelled`.
+        status: String,
+    },
+    /// A file is being processed, or was.
+    FileUpdate {
+        /// The file.
+        file_id: FileId,
+        /// Its name.
+        filename: String,
+        /// `pending`, `processing`, `complete` or `failed`.
+        processing_status: String,
+        /// Why it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        processing_error: Option<String>,
+        /// The nodes of this project whose inputs or outputs refer to it.
+        node_ids: Vec<NodeId>,
     },
     /// Somebody got access.
     MemberAdded {

@@ -76,6 +76,10 @@ uuid_id!(
     ExecutionId
 );
 uuid_id!(
+    /// A file.
+    FileId
+);
+uuid_id!(
     /// A notification: something that a person reads.
     NotificationId
 );

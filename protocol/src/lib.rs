@@ -19,8 +19,8 @@ pub use client::{ClientMessage, Command};
 pub use error::{Error, ErrorCode};
 pub use event::{Event, EventFrame};
 pub use id::{
-    ClientId, DependencyId, Epoch, ExecutionId, Fence, NodeId, NotificationId, OrgId, ProjectId, RequestId, Seq,
-    SessionId, UserId,
+    ClientId, DependencyId, Epoch, ExecutionId, Fence, FileId, NodeId, NotificationId, OrgId, ProjectId, RequestId,
+    Seq, SessionId, UserId,
 };
 pub use server::ServerMessage;
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::channel::Channel;
 use crate::client::{PresenceFields, ProtocolRange};
-use crate::entity::{Dependency, Execution, Lock, Member, Node};
+use crate::entity::{Dependency, Execution, Lock, Member, Node, TraceEvent};
 use crate::error::Error;
 use crate::id::{Epoch, RequestId, Seq, SessionId, UserId};
 
@@ -42,6 +42,10 @@ pub enum ServerMessage {
     Moving(Moving),
     /// The token ends soon.
     TokenExpiring(TokenExpiring),
+    /// Answers `token_refresh`.
+    TokenRefreshed(TokenRefreshed),
+    /// What an execution has done so far, for a late viewer.
+    TraceState(TraceState),
 }
 
 /// A frame from the server, whole.
@@ -424,4 +428,32 @@ impl CloseCode {
     pub fn code(self) -> u16 {
         self as u16
     }
+}
+
+/// The session lives as long as the new token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRefreshed {
+    /// How long that is, ms.
+    pub expires_in_ms: u64,
+}
+
+/// An execution as of one position of its trace: the summary and the newest events. What follows is live.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TraceState {
+    /// Which channel.
+    pub channel: Channel,
+    /// The subscription.
+    pub generation: u32,
+    /// The position that the state includes.
+    pub seq: Seq,
+    /// The execution.
+    pub execution: Execution,
+    /// How many trace events there are.
+    pub total: i64,
+    /// The newest of them, in the order of `n`; the older ones are in the REST list.
+    pub events: Vec<TraceEvent>,
 }

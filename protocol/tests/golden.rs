@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use glassbox_protocol::client::{ClientFrame, DependencyRemove, From as Start, Subscribe};
+use glassbox_protocol::client::{ClientFrame, DependencyRemove, From as Start, NotificationsRead, Subscribe};
 use glassbox_protocol::entity::Actor;
 use glassbox_protocol::event::ReleaseReason;
 use glassbox_protocol::server::{Ack, Outcome, ResetReason, ServerFrame, UnsubscribedReason};
-use glassbox_protocol::{ClientMessage, Command, Event, EventFrame, ServerMessage};
+use glassbox_protocol::{Channel, ClientMessage, Command, Event, EventFrame, ServerMessage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -35,6 +35,9 @@ kinds!(CLIENT_KINDS, client_kind, ClientMessage,
     ClientMessage::Unsubscribe(_) => "unsubscribe",
     ClientMessage::Presence(_) => "presence",
     ClientMessage::Ping => "ping",
+    ClientMessage::TokenRefresh(_) => "token_refresh",
+    ClientMessage::NotificationsRead(NotificationsRead::Some { .. }) => "notifications_read ids",
+    ClientMessage::NotificationsRead(NotificationsRead::UpTo { .. }) => "notifications_read upTo",
     ClientMessage::Command(Command::NodeCreate(_)) => "node_create",
     ClientMessage::Command(Command::NodeUpdate(_)) => "node_update",
     ClientMessage::Command(Command::NodeMove(_)) => "node_move",
@@ -53,6 +56,8 @@ kinds!(CLIENT_KINDS, client_kind, ClientMessage,
     ClientMessage::Command(Command::LockRenew(_)) => "lock_renew",
     ClientMessage::Command(Command::LockRelease(_)) => "lock_release",
     ClientMessage::Command(Command::LockBreak(_)) => "lock_break",
+    ClientMessage::Command(Command::Undo(_)) => "undo",
+    ClientMessage::Command(Command::Redo(_)) => "redo",
 );
 
 kinds!(SERVER_KINDS, server_kind, ServerMessage,
@@ -71,6 +76,8 @@ kinds!(SERVER_KINDS, server_kind, ServerMessage,
     ServerMessage::PresenceDiff(_) => "presence_diff",
     ServerMessage::Moving(_) => "moving",
     ServerMessage::TokenExpiring(_) => "token_expiring",
+    ServerMessage::TokenRefreshed(_) => "token_refreshed",
+    ServerMessage::TraceState(_) => "trace_state",
 );
 
 kinds!(EVENT_KINDS, event_kind, Event,
@@ -89,6 +96,9 @@ kinds!(EVENT_KINDS, event_kind, Event,
     Event::LockRenewed { .. } => "lock_renewed",
     Event::LockReleased { .. } => "lock_released",
     Event::ExecutionUpdate { .. } => "execution_update",
+    Event::TraceEvent(_) => "trace_event",
+    Event::ExecutionClosed { .. } => "execution_closed",
+    Event::FileUpdate { .. } => "file_update",
     Event::MemberAdded { .. } => "member_added",
     Event::MemberUpdated { .. } => "member_updated",
     Event::MemberRemoved { .. } => "member_removed",
@@ -113,6 +123,13 @@ kinds!(RESET_REASONS, reset_reason, ResetReason,
 kinds!(UNSUBSCRIBED_REASONS, unsubscribed_reason, UnsubscribedReason,
     UnsubscribedReason::Revoked => "revoked",
     UnsubscribedReason::Deleted => "deleted",
+);
+
+kinds!(CHANNELS, channel_kind, Channel,
+    Channel::Project(_) => "project",
+    Channel::Node(_) => "node",
+    Channel::Execution(_) => "execution",
+    Channel::User => "user",
 );
 
 kinds!(ACTORS, actor, Option<Actor>,
@@ -166,6 +183,7 @@ fn every_server_frame_survives_a_round_trip() {
 fn every_event_survives_a_round_trip() {
     let frames = round_trips::<EventFrame>("event");
     covers(EVENT_KINDS, frames.iter().map(|f| event_kind(&f.event)));
+    covers(CHANNELS, frames.iter().map(|f| channel_kind(&f.channel)));
     covers(ACTORS, frames.iter().map(|f| actor(&f.by)));
     covers(
         RELEASE_REASONS,

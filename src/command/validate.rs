@@ -67,7 +67,9 @@ pub fn command(command: &Command) -> Result<(), Error> {
         | Command::NodeDelete(_)
         | Command::NodeRestore(_)
         | Command::LockRelease(_)
-        | Command::LockBreak(_) => Ok(()),
+        | Command::LockBreak(_)
+        | Command::Undo(_)
+        | Command::Redo(_) => Ok(()),
     }
 }
 

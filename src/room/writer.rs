@@ -456,5 +456,7 @@ pub fn command_type(command: &Command) -> &'static str {
         Command::LockRenew(_) => "lock_renew",
         Command::LockRelease(_) => "lock_release",
         Command::LockBreak(_) => "lock_break",
+        Command::Undo(_) => "undo",
+        Command::Redo(_) => "redo",
     }
 }

@@ -241,6 +241,9 @@ impl Session {
                 self.send(ServerMessage::Unsubscribed(Unsubscribed { channel, reason: None }), request_id);
             }
             ClientMessage::Command(command) => self.command(command, request_id).await,
+            ClientMessage::TokenRefresh(_) | ClientMessage::NotificationsRead(_) => {
+                self.fail(Error::new(ErrorCode::UnknownType, "not spoken yet"), request_id);
+            }
             ClientMessage::Presence(_) => {}
         }
         None

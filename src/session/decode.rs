@@ -55,6 +55,8 @@ fn message(envelope: &Envelope<'_>) -> Result<ClientMessage, Error> {
         "unsubscribe" => ClientMessage::Unsubscribe(parse(payload)?),
         "presence" => ClientMessage::Presence(parse(payload)?),
         "ping" => ClientMessage::Ping,
+        "token_refresh" => ClientMessage::TokenRefresh(parse(payload)?),
+        "notifications_read" => ClientMessage::NotificationsRead(parse(payload)?),
         "node_create" => ClientMessage::Command(Command::NodeCreate(parse(payload)?)),
         "node_update" => ClientMessage::Command(Command::NodeUpdate(parse(payload)?)),
         "node_move" => ClientMessage::Command(Command::NodeMove(parse(payload)?)),
@@ -71,6 +73,9 @@ fn message(envelope: &Envelope<'_>) -> Result<ClientMessage, Error> {
         "lock_acquire" => ClientMessage::Command(Command::LockAcquire(parse(payload)?)),
         "lock_renew" => ClientMessage::Command(Command::LockRenew(parse(payload)?)),
         "lock_release" => ClientMessage::Command(Command::LockRelease(parse(payload)?)),
+        "lock_break" => ClientMessage::Command(Command::LockBreak(parse(payload)?)),
+        "undo" => ClientMessage::Command(Command::Undo(parse(payload)?)),
+        "redo" => ClientMessage::Command(Command::Redo(parse(payload)?)),
         other => {
             let shown: String = other.chars().take(50).collect();
             return Err(Error::new(ErrorCode::UnknownType, format!("unknown type {shown:?}")));
@@ -96,12 +101,30 @@ fn parse<T: DeserializeOwned>(payload: Option<&RawValue>) -> Result<T, Error> {
 
 #[cfg(test)]
 mod tests {
+    use glassbox_protocol::client::ClientFrame;
+
     use super::*;
 
     fn check(text: &str) -> (ErrorCode, String) {
         match frame(text) {
             Ok((message, _)) => panic!("decoded {message:?}"),
             Err(malformed) => (malformed.error.code, malformed.error.message),
+        }
+    }
+
+    #[test]
+    fn every_golden_frame_of_a_client_is_read_as_the_types_read_it() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/protocol/golden/client");
+        for file in std::fs::read_dir(directory).expect("the golden files are there") {
+            let path = file.expect("a directory entry").path();
+            let text = std::fs::read_to_string(&path).expect("a readable golden file");
+            let expected: ClientFrame = serde_json::from_str(&text).expect("a golden frame");
+            match frame(&text) {
+                Ok((message, request_id)) => {
+                    assert_eq!(ClientFrame { message, request_id }, expected, "{}", path.display());
+                }
+                Err(malformed) => panic!("{}: {:?}", path.display(), malformed.error),
+            }
         }
     }
 

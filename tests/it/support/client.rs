@@ -546,7 +546,9 @@ impl State {
             | ServerMessage::PresenceState(_)
             | ServerMessage::PresenceDiff(_)
             | ServerMessage::Moving(_)
-            | ServerMessage::TokenExpiring(_) => {}
+            | ServerMessage::TokenExpiring(_)
+            | ServerMessage::TokenRefreshed(_)
+            | ServerMessage::TraceState(_) => {}
         }
         Ok(())
     }

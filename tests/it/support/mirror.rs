@@ -88,10 +88,14 @@ impl State {
             | Event::MemberAdded { .. }
             | Event::MemberUpdated { .. }
             | Event::MemberRemoved { .. }
-            | Event::ProjectUpdated { .. } => {}
+            | Event::ProjectUpdated { .. }
+            | Event::FileUpdate { .. } => {}
             Event::ProjectDeleted {} => *self = Self::default(),
             Event::Notification { .. } | Event::NotificationsRead { .. } => {
                 return Err("a user's event in a project's log".to_owned());
+            }
+            Event::TraceEvent(_) | Event::ExecutionClosed { .. } => {
+                return Err("an execution's event in a project's log".to_owned());
             }
         }
         Ok(())
@@ -500,7 +504,7 @@ pub fn event_hash(event: &Event, by: Option<&Actor>) -> u64 {
 pub fn project_of(channel: Channel) -> ProjectId {
     match channel {
         Channel::Project(project) => project,
-        Channel::User => panic!("no project's frame is on the user's channel"),
+        other => panic!("a project's frame is on {other}"),
     }
 }
 
