@@ -155,8 +155,9 @@ pub const PRESENCE_RELAY_TICK: Duration = Duration::from_millis(50);
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long commits are collected before the doorbell rings.
 pub const DOORBELL_TICK: Duration = Duration::from_millis(5);
-/// How often an instance says that it lives.
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// How often an instance says that it lives, and asks who else does. One that was silent for 15 s counts as dead, so its
+/// ghosts are gone within 20 s.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 /// Default lease of a lock taken over a WebSocket, ms.
 pub const LOCK_TTL_MS: i64 = 30_000;
 /// Shortest and longest lease that may be asked for, ms.

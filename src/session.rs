@@ -30,6 +30,7 @@ mod conversation;
 pub mod decode;
 mod hello;
 pub mod outbound;
+mod own;
 pub mod peer;
 pub mod socket;
 pub mod subscription;

@@ -107,7 +107,7 @@ impl Inboxes {
 
     /// Closes the sockets that a user opened with the sign-in `sid`, which has ended.
     pub fn end(&self, user: UserId, sid: Sid) {
-        for peer in self.peers(user).into_iter().filter(|peer| peer.sid == sid) {
+        for peer in self.peers(user).into_iter().filter(|peer| peer.sid() == sid) {
             peer.outbound.close(CloseCode::TokenInvalid, "signed out");
         }
     }

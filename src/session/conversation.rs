@@ -241,9 +241,8 @@ impl Session {
                 self.send(ServerMessage::Unsubscribed(Unsubscribed { channel, reason: None }), request_id);
             }
             ClientMessage::Command(command) => self.command(command, request_id).await,
-            ClientMessage::TokenRefresh(_) | ClientMessage::NotificationsRead(_) => {
-                self.fail(Error::new(ErrorCode::UnknownType, "not spoken yet"), request_id);
-            }
+            ClientMessage::TokenRefresh(refresh) => return self.refresh_token(refresh, request_id).await,
+            ClientMessage::NotificationsRead(read) => self.read_notifications(read, request_id).await,
             ClientMessage::Presence(_) => {}
         }
         None
@@ -269,7 +268,7 @@ impl Session {
     }
 }
 
-enum Ended {
+pub(super) enum Ended {
     /// The client closed.
     Client,
     /// The connection broke.

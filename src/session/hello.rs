@@ -77,24 +77,23 @@ pub(super) async fn greet(
 }
 
 fn refuse_token(error: &AuthError) -> Farewell {
-    match error {
+    let (code, error) = refusal_of(error);
+    Farewell::new(code, error.message.clone()).with_error(error)
+}
+
+/// What somebody is told whose token is not taken, and how a socket ends that has no other.
+pub(super) fn refusal_of(error: &AuthError) -> (CloseCode, Error) {
+    let (close, code, text) = match error {
         AuthError::Unavailable(_) => {
-            let error = Error::new(ErrorCode::Unavailable, "the database does not answer; try again");
-            Farewell::new(CloseCode::Overloaded, "the database does not answer").with_error(error)
+            (CloseCode::Overloaded, ErrorCode::Unavailable, "the database does not answer; try again")
         }
         AuthError::KeysAway => {
-            let error = Error::new(ErrorCode::Unavailable, "the token cannot be checked now; try again");
-            Farewell::new(CloseCode::Overloaded, "the token cannot be checked now").with_error(error)
+            (CloseCode::Overloaded, ErrorCode::Unavailable, "the token cannot be checked now; try again")
         }
-        AuthError::Expired => {
-            let error = Error::new(ErrorCode::Unauthenticated, "the token has expired");
-            Farewell::new(CloseCode::TokenExpired, "the token has expired").with_error(error)
-        }
-        AuthError::Invalid => {
-            let error = Error::new(ErrorCode::Unauthenticated, "the token does not verify");
-            Farewell::new(CloseCode::TokenInvalid, "the token does not verify").with_error(error)
-        }
-    }
+        AuthError::Expired => (CloseCode::TokenExpired, ErrorCode::Unauthenticated, "the token has expired"),
+        AuthError::Invalid => (CloseCode::TokenInvalid, ErrorCode::Unauthenticated, "the token does not verify"),
+    };
+    (close, Error::new(code, text))
 }
 
 /// What answers `hello`.

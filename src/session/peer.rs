@@ -21,8 +21,8 @@ pub struct Peer {
     pub user: User,
     /// and from where.
     pub via: Arc<Via>,
-    /// The sign-in that ends the session when it ends.
-    pub sid: Sid,
+    /// The sign-in that ends the session when it ends; another one after the token was refreshed.
+    sid: Mutex<Sid>,
     /// What waits for the client.
     pub outbound: Outbound,
     /// Commands without an answer.
@@ -59,7 +59,7 @@ impl Peer {
             client,
             user,
             via,
-            sid,
+            sid: Mutex::new(sid),
             outbound: Outbound::new(outbound_bytes_max),
             unanswered: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
@@ -67,6 +67,16 @@ impl Peer {
             notices: Mutex::default(),
             has_notices: Notify::new(),
         }
+    }
+
+    /// The sign-in that the session belongs to.
+    pub fn sid(&self) -> Sid {
+        *self.sid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session belongs to another sign-in of the same user from now on.
+    pub fn set_sid(&self, sid: Sid) {
+        *self.sid.lock().unwrap_or_else(PoisonError::into_inner) = sid;
     }
 
     /// The session is over; rooms that were not told let go of it by themselves.

@@ -37,6 +37,7 @@ mod sockets;
 #[allow(dead_code, reason = "what tests stand on is written for all of them")]
 mod support;
 mod templates;
+mod tokens;
 mod users;
 mod versions;
 mod worker_keys;

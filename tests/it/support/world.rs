@@ -155,9 +155,14 @@ impl World {
             },
             pool: 8,
             drain: Duration::from_secs(5),
-            secrets: Secrets::new(DEVELOPMENT_SECRET, true),
+            secrets: Self::secrets(),
             database_addresses: Vec::new(),
         }
+    }
+
+    /// What instances sign tokens with, unless a test says otherwise.
+    pub fn secrets() -> Secrets {
+        Secrets::new(DEVELOPMENT_SECRET, true)
     }
 
     /// Where instance `index` listens.
