@@ -386,6 +386,8 @@ pub struct TokenExpiring {
 pub enum CloseCode {
     /// The client went away.
     GoingAway = 1001,
+    /// Not a WebSocket frame, as RFC 6455 has it.
+    ProtocolError = 1002,
     /// A binary frame.
     Unsupported = 1003,
     /// Text that is not UTF-8.

@@ -3,6 +3,8 @@
 use glassbox_protocol::client::{Hello, ProtocolRange};
 use glassbox_protocol::server::{CloseCode, Limits, ResumeWindow, ServerFrame, Welcome};
 use glassbox_protocol::{ClientId, ClientMessage, Error, ErrorCode, PROTOCOL_VERSION, ServerMessage};
+use rand::RngExt as _;
+use serde_json::json;
 
 use super::decode;
 use super::peer::Peer;
@@ -11,6 +13,9 @@ use crate::app::App;
 use crate::auth::{self, AuthError, Identity};
 use crate::config::{LimitsConfig, PING_INTERVAL};
 use crate::room::frame::Frame;
+
+/// When a client that cannot be served at the moment is asked to come back, ms.
+const RETRY_AFTER_MS: std::ops::Range<u64> = 1_000..5_000;
 
 /// How a session ends.
 pub(super) struct Farewell {
@@ -78,7 +83,12 @@ pub(super) async fn greet(
 
 fn refuse_token(error: &AuthError) -> Farewell {
     let (code, error) = refusal_of(error);
-    Farewell::new(code, error.message.clone()).with_error(error)
+    let reason = match code {
+        // Everybody else asks again as well: each after a delay of its own.
+        CloseCode::Overloaded => json!({ "retryAfterMs": rand::rng().random_range(RETRY_AFTER_MS) }).to_string(),
+        _ => error.message.clone(),
+    };
+    Farewell::new(code, reason).with_error(error)
 }
 
 /// What somebody is told whose token is not taken, and how a socket ends that has no other.

@@ -17,6 +17,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding as tungstenite;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
@@ -77,6 +78,10 @@ impl Reader {
                 Some(Ok(Message::Text(text))) => Inbound::Text(text.as_str().to_owned()),
                 Some(Ok(Message::Pong(_))) => Inbound::Pong,
                 Some(Ok(Message::Ping(payload))) => Inbound::Ping(payload),
+                // What tungstenite makes of a code that no client may send; also right for one that sent this one.
+                Some(Ok(Message::Close(Some(close)))) if close.code == tungstenite::CloseCode::Protocol => {
+                    Inbound::Violation(CloseCode::ProtocolError, "not a close code")
+                }
                 Some(Ok(Message::Close(_))) | None => Inbound::Closed,
                 Some(Ok(Message::Binary(_))) => {
                     Inbound::Violation(CloseCode::Unsupported, "binary frames are not part of the protocol")
@@ -88,7 +93,7 @@ impl Reader {
                 }
                 Some(Err(WsError::Utf8(_))) => Inbound::Violation(CloseCode::InvalidText, "text frames hold UTF-8"),
                 Some(Err(WsError::Protocol(_) | WsError::Capacity(_))) => {
-                    Inbound::Violation(CloseCode::MalformedFrames, "not a WebSocket frame")
+                    Inbound::Violation(CloseCode::ProtocolError, "not a WebSocket frame")
                 }
                 Some(Err(WsError::ConnectionClosed | WsError::AlreadyClosed)) => Inbound::Closed,
                 Some(Err(_)) => Inbound::Lost,
