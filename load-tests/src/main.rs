@@ -22,7 +22,7 @@ mod workload;
 
 use report::Report;
 use target::Target;
-use workload::{fan_out, hot_room, idle, psql};
+use workload::{cursors, drain, fan_out, hot_room, idle, psql, revocation, slow_readers, storm};
 
 /// Drives a GlassBox server as many clients would and says what it can do.
 ///
@@ -58,6 +58,16 @@ enum Workload {
     Psql(psql::Psql),
     /// Deliveries per second in one room with many members
     FanOut(fan_out::FanOut),
+    /// Edits with and without moving cursors in the same room
+    Cursors(cursors::Cursors),
+    /// Edits while some members never read
+    SlowReaders(slow_readers::SlowReaders),
+    /// Sockets that are cut at one moment and come back at once
+    Storm(storm::Storm),
+    /// One of two instances is asked to end
+    Drain(drain::Drain),
+    /// Memberships that end while events flow, on two instances
+    Revocation(revocation::Revocation),
 }
 
 /// What every workload can be told.
@@ -119,6 +129,10 @@ async fn measure(cli: Cli) -> anyhow::Result<Report> {
         Workload::Idle(idle) => (1, idle.settings()),
         Workload::Psql(_) => (1, Vec::new()),
         Workload::FanOut(fan_out) => (1, fan_out.settings()),
+        Workload::Cursors(_) | Workload::SlowReaders(_) => (1, Vec::new()),
+        Workload::Storm(storm) => (1, storm.settings()),
+        Workload::Drain(drain) => (2, drain.settings()),
+        Workload::Revocation(_) => (2, Vec::new()),
     };
     let machine = machine::Machine::look();
     let target = Target::open(&options, instances, &settings).await?;
@@ -128,6 +142,11 @@ async fn measure(cli: Cli) -> anyhow::Result<Report> {
             Workload::Idle(idle) => idle.run(&target).await,
             Workload::Psql(psql) => psql.run(&target).await,
             Workload::FanOut(fan_out) => fan_out.run(&target).await,
+            Workload::Cursors(cursors) => cursors.run(&target).await,
+            Workload::SlowReaders(slow_readers) => slow_readers.run(&target).await,
+            Workload::Storm(storm) => storm.run(&target).await,
+            Workload::Drain(drain) => drain.run(&target).await,
+            Workload::Revocation(revocation) => revocation.run(&target).await,
         }
     };
     let outcome = tokio::select! {

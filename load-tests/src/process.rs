@@ -82,6 +82,12 @@ fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
     stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split_ascii_whitespace()
 }
 
+/// Whether a process of ours is gone, or only waits for us to take note.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat_fields(&stat).next().is_none_or(|state| state == "Z")
+}
+
 fn postgres_cpu_time(postmaster: u32) -> Duration {
     let own = cpu_time(postmaster, Children::WithEnded);
     let parent = postmaster.to_string();

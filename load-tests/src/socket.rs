@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use glassbox_protocol::client::{ClientFrame, Hello, Presence, ProtocolRange, Subscribe};
-use glassbox_protocol::server::Ack;
+use glassbox_protocol::client::{ClientFrame, From, Hello, Presence, ProtocolRange, Subscribe};
+use glassbox_protocol::server::{Ack, Subscribed, Synced, Welcome};
 use glassbox_protocol::{
-    Channel, ClientId, ClientMessage, Command, PROTOCOL_VERSION, ProjectId, RequestId, SUBPROTOCOL,
+    Channel, ClientId, ClientMessage, Command, Epoch, PROTOCOL_VERSION, ProjectId, RequestId, SUBPROTOCOL, Seq,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -34,9 +35,19 @@ const VIOLATIONS_MAX: usize = 10;
 /// A WebSocket that has said hello.
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
-    /// The last event that came, once a project is subscribed.
+    user: Uuid,
+    /// The last event that came, once a project is subscribed,
     position: Option<i64>,
+    /// and the life of the log that it belongs to.
+    epoch: Option<Epoch>,
     violations: Vec<String>,
+}
+
+/// Where a subscription can go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    epoch: Epoch,
+    seq: i64,
 }
 
 /// What came.
@@ -91,14 +102,34 @@ impl Socket {
     /// # Errors
     /// The server does not welcome us in time.
     pub async fn connect(address: SocketAddr, token: &str, client: ClientId) -> anyhow::Result<Self> {
+        Self::open(address, token, client, None).await
+    }
+
+    /// As [`Socket::connect`], for a client that hardly buffers what it does not read.
+    ///
+    /// # Errors
+    /// As [`Socket::connect`].
+    pub async fn connect_narrow(address: SocketAddr, token: &str, buffer_bytes: u32) -> anyhow::Result<Self> {
+        Self::open(address, token, ClientId::random(), Some(buffer_bytes)).await
+    }
+
+    async fn open(address: SocketAddr, token: &str, client: ClientId, buffer: Option<u32>) -> anyhow::Result<Self> {
         let opening = async {
-            let stream = TcpStream::connect(address).await.context("connect")?;
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4(),
+                SocketAddr::V6(_) => TcpSocket::new_v6(),
+            };
+            let socket = socket.context("make a socket")?;
+            if let Some(bytes) = buffer {
+                socket.set_recv_buffer_size(bytes).context("set the receive buffer")?;
+            }
+            let stream = socket.connect(address).await.context("connect")?;
             stream.set_nodelay(true).context("connect")?;
             let mut request = format!("ws://{address}/ws").into_client_request().context("make the request")?;
             request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
             let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
             let (stream, _) = client_async_with_config(request, stream, Some(config)).await.context("upgrade")?;
-            let mut socket = Self { stream, position: None, violations: Vec::new() };
+            let mut socket = Self { stream, user: Uuid::nil(), position: None, epoch: None, violations: Vec::new() };
             let hello = Hello {
                 token: token.to_owned(),
                 client_id: client,
@@ -107,7 +138,11 @@ impl Socket {
             socket.feed(ClientMessage::Hello(hello), None).await?;
             socket.flush().await?;
             match socket.next().await? {
-                Inbound::Other { text } if kind_of(&text) == "welcome" => Ok(socket),
+                Inbound::Other { text } if kind_of(&text) == "welcome" => {
+                    let welcome: Welcome = payload_of(&text).context("read the welcome")?;
+                    socket.user = welcome.user.id.0;
+                    Ok(socket)
+                }
                 Inbound::Other { text } | Inbound::Refused { text, .. } => bail!("not welcome: {text}"),
                 Inbound::Ack { .. } | Inbound::Event { .. } => bail!("something came before the welcome"),
             }
@@ -120,25 +155,44 @@ impl Socket {
     /// # Errors
     /// The server refuses, or is not synced in time.
     pub async fn subscribe(&mut self, project: ProjectId) -> anyhow::Result<()> {
-        #[derive(Deserialize)]
-        struct Position {
-            seq: i64,
-        }
-        let subscribe = Subscribe { channel: Channel::Project(project), from: None };
+        self.subscribe_from(project, None).await
+    }
+
+    /// Subscribes to a project from where another socket stopped.
+    ///
+    /// # Errors
+    /// As [`Socket::subscribe`].
+    pub async fn resume(&mut self, project: ProjectId, position: Position) -> anyhow::Result<()> {
+        self.position = Some(position.seq);
+        self.subscribe_from(project, Some(From::Resume { epoch: position.epoch, seq: Seq(position.seq) })).await
+    }
+
+    async fn subscribe_from(&mut self, project: ProjectId, from: Option<From>) -> anyhow::Result<()> {
+        let subscribe = Subscribe { channel: Channel::Project(project), from };
         self.feed(ClientMessage::Subscribe(subscribe), Some(Uuid::new_v4())).await?;
         self.flush().await?;
         let syncing = async {
             loop {
                 match self.next().await? {
                     Inbound::Refused { text, .. } => bail!("subscribe: {text}"),
-                    Inbound::Other { text } if kind_of(&text) == "synced" => {
-                        let envelope: Envelope<'_> = serde_json::from_str(&text).context("read synced")?;
-                        let payload = envelope.payload.map_or("{}", RawValue::get);
-                        let Position { seq } = serde_json::from_str(payload).context("read synced")?;
-                        self.position = Some(seq);
-                        return Ok(());
-                    }
-                    Inbound::Other { .. } | Inbound::Ack { .. } | Inbound::Event { .. } => {}
+                    Inbound::Other { text } => match kind_of(&text).as_str() {
+                        "subscribed" => {
+                            let subscribed: Subscribed = payload_of(&text).context("read subscribed")?;
+                            self.epoch = Some(subscribed.epoch);
+                        }
+                        "reset" if from.is_some() => bail!("the position cannot be resumed: {text}"),
+                        "synced" => {
+                            let Synced { seq, .. } = payload_of(&text).context("read synced")?;
+                            let expected = self.position.filter(|position| from.is_some() && *position != seq.0);
+                            if let Some(position) = expected {
+                                self.violations.push(format!("resumed up to {position}, synced at {seq}"));
+                            }
+                            self.position = Some(seq.0);
+                            return Ok(());
+                        }
+                        _ => {}
+                    },
+                    Inbound::Ack { .. } | Inbound::Event { .. } => {}
                 }
             }
         };
@@ -199,6 +253,16 @@ impl Socket {
     /// The last event that came.
     pub fn position(&self) -> Option<i64> {
         self.position
+    }
+
+    /// Where another socket can go on.
+    pub fn resume_point(&self) -> Option<Position> {
+        Some(Position { epoch: self.epoch?, seq: self.position? })
+    }
+
+    /// Who the server says we are.
+    pub fn user(&self) -> Uuid {
+        self.user
     }
 
     /// The promises that were broken on this socket.
@@ -268,6 +332,11 @@ impl Socket {
 /// The type of a frame; empty for what is none.
 pub fn kind_of(text: &str) -> String {
     serde_json::from_str::<Envelope<'_>>(text).map_or_else(|_| String::new(), |e| e.kind.into_owned())
+}
+
+fn payload_of<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    let envelope: Envelope<'_> = serde_json::from_str(text)?;
+    serde_json::from_str(envelope.payload.map_or("{}", RawValue::get))
 }
 
 /// Opens sockets, some at a time, and subscribes each where a project is given for it.

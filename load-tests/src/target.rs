@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use crate::Options;
@@ -131,6 +131,32 @@ impl Target {
     /// It was not given.
     pub fn database_url(&self) -> anyhow::Result<&str> {
         self.database_url.as_deref().context("this workload needs --database-url: `glassbox database-url` prints it")
+    }
+
+    /// Asks one of our own instances to end.
+    ///
+    /// # Errors
+    /// It is not ours, or has ended.
+    pub fn terminate(&self, instance: usize) -> anyhow::Result<()> {
+        process::terminate(self.pid(instance)?);
+        Ok(())
+    }
+
+    /// Waits until an instance of ours has ended; returns when that was noticed.
+    ///
+    /// # Errors
+    /// It is not ours.
+    pub async fn has_ended(&self, instance: usize) -> anyhow::Result<Instant> {
+        let pid = self.pid(instance)?;
+        while !process::has_ended(pid) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Instant::now())
+    }
+
+    fn pid(&self, instance: usize) -> anyhow::Result<u32> {
+        let own = self.own.as_ref().context("this workload needs instances of its own: leave --url away")?;
+        own.instances.get(instance).and_then(|i| i.child.id()).context("no such instance")
     }
 
     /// Stops what was started and removes its data.

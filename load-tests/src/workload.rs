@@ -4,10 +4,16 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
+pub mod cursors;
+pub mod drain;
 pub mod fan_out;
 pub mod hot_room;
 pub mod idle;
 pub mod psql;
+pub mod revocation;
+pub mod slow_readers;
+pub mod storm;
+pub mod writers;
 
 /// How long sockets go on reading after the last command is finished, so that a second event would be seen.
 const LISTEN_ON: Duration = Duration::from_millis(500);
