@@ -13,6 +13,7 @@ pub mod id;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod server;
+pub mod v1;
 
 pub use channel::Channel;
 pub use client::{ClientMessage, Command};

@@ -7,14 +7,17 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use crate::client::ClientFrame;
 use crate::event::EventFrame;
 use crate::server::ServerFrame;
+use crate::v1;
 
 /// Returns the schema documents: the name of each one's file, and its text as the file holds it.
 #[must_use]
-pub fn documents() -> [(&'static str, String); 3] {
+pub fn documents() -> [(&'static str, String); 5] {
     [
         ("client.json", text(&schema_of::<ClientFrame>())),
         ("event.json", text(&schema_of::<EventFrame>())),
         ("server.json", text(&schema_of::<ServerFrame>())),
+        ("v1-client.json", text(&schema_of::<v1::ClientFrame>())),
+        ("v1-server.json", text(&schema_of::<v1::ServerFrame>())),
     ]
 }
 

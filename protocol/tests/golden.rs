@@ -8,7 +8,8 @@ use glassbox_protocol::client::{ClientFrame, DependencyRemove, From as Start, No
 use glassbox_protocol::entity::Actor;
 use glassbox_protocol::event::ReleaseReason;
 use glassbox_protocol::server::{Ack, Outcome, ResetReason, ServerFrame, UnsubscribedReason};
-use glassbox_protocol::{Channel, ClientMessage, Command, Event, EventFrame, ServerMessage};
+use glassbox_protocol::v1::client::Doing;
+use glassbox_protocol::{Channel, ClientMessage, Command, Event, EventFrame, ServerMessage, v1};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -145,6 +146,78 @@ kinds!(RELEASE_REASONS, release_reason, ReleaseReason,
     ReleaseReason::HolderRemoved => "holder_removed",
     ReleaseReason::Deleted => "deleted",
 );
+
+kinds!(V1_CLIENT_KINDS, v1_client_kind, v1::ClientMessage,
+    v1::ClientMessage::Subscribe(_) => "subscribe",
+    v1::ClientMessage::Unsubscribe(_) => "unsubscribe",
+    v1::ClientMessage::Presence(v1::client::Presence { action: Doing::Viewing, .. }) => "presence viewing",
+    v1::ClientMessage::Presence(v1::client::Presence { action: Doing::Editing, .. }) => "presence editing",
+    v1::ClientMessage::Presence(v1::client::Presence { action: Doing::Idle, .. }) => "presence idle",
+    v1::ClientMessage::Presence(v1::client::Presence { action: Doing::Left, .. }) => "presence left",
+    v1::ClientMessage::LockAcquire(_) => "lock_acquire",
+    v1::ClientMessage::LockRelease(_) => "lock_release",
+    v1::ClientMessage::Ping => "ping",
+);
+
+kinds!(V1_SERVER_KINDS, v1_server_kind, v1::ServerMessage,
+    v1::ServerMessage::Subscribed(v1::server::Subscribed { users: None, .. }) => "subscribed",
+    v1::ServerMessage::Subscribed(v1::server::Subscribed { users: Some(_), .. }) => "subscribed with users",
+    v1::ServerMessage::Unsubscribed(_) => "unsubscribed",
+    v1::ServerMessage::NodeCreated(_) => "node_created",
+    v1::ServerMessage::NodeUpdated(_) => "node_updated",
+    v1::ServerMessage::NodeDeleted(_) => "node_deleted",
+    v1::ServerMessage::PresenceUpdate(_) => "presence_update",
+    v1::ServerMessage::LockAcquired(_) => "lock_acquired",
+    v1::ServerMessage::LockReleased(_) => "lock_released",
+    v1::ServerMessage::ExecutionUpdate(_) => "execution_update",
+    v1::ServerMessage::Notification(_) => "notification",
+    v1::ServerMessage::Error(_) => "error",
+    v1::ServerMessage::Pong {} => "pong",
+);
+
+kinds!(V1_ERROR_CODES, v1_error_code, v1::server::ErrorCode,
+    v1::server::ErrorCode::InvalidChannel => "INVALID_CHANNEL",
+    v1::server::ErrorCode::Unauthorized => "UNAUTHORIZED",
+    v1::server::ErrorCode::Forbidden => "FORBIDDEN",
+    v1::server::ErrorCode::LockHeld => "LOCK_HELD",
+    v1::server::ErrorCode::NotFound => "NOT_FOUND",
+    v1::server::ErrorCode::BadMessage => "BAD_MESSAGE",
+    v1::server::ErrorCode::RateLimited => "RATE_LIMITED",
+    v1::server::ErrorCode::InternalError => "INTERNAL_ERROR",
+);
+
+#[test]
+fn every_client_frame_of_the_older_dialect_survives_a_round_trip() {
+    let frames = round_trips::<v1::ClientFrame>("v1-client");
+    covers(V1_CLIENT_KINDS, frames.iter().map(|f| v1_client_kind(&f.message)));
+}
+
+#[test]
+fn every_server_frame_of_the_older_dialect_survives_a_round_trip() {
+    let frames = round_trips::<v1::ServerFrame>("v1-server");
+    covers(V1_SERVER_KINDS, frames.iter().map(|f| v1_server_kind(&f.message)));
+    covers(
+        V1_ERROR_CODES,
+        frames.iter().filter_map(|f| match &f.message {
+            v1::ServerMessage::Error(error) => Some(v1_error_code(&error.code)),
+            _ => None,
+        }),
+    );
+    covers(
+        RELEASE_REASONS,
+        frames.iter().filter_map(|f| match &f.message {
+            v1::ServerMessage::LockReleased(released) => Some(release_reason(&released.reason)),
+            _ => None,
+        }),
+    );
+    covers(
+        UNSUBSCRIBED_REASONS,
+        frames.iter().filter_map(|f| match &f.message {
+            v1::ServerMessage::Unsubscribed(u) => u.reason.as_ref().map(unsubscribed_reason),
+            _ => None,
+        }),
+    );
+}
 
 #[test]
 fn every_client_frame_survives_a_round_trip() {
