@@ -148,6 +148,7 @@ pub fn router(app: SharedApp) -> Router {
         .split_for_parts();
     routes
         .merge(openapi::router(openapi::complete(&document)))
+        .route(openapi::SOCKET_DOCUMENT, get(openapi::socket))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

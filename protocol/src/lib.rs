@@ -4,6 +4,8 @@
 //! This crate owns names and shapes only; it depends on serde and uuid and knows neither transport nor storage.
 //! `golden/` beside it holds one example of each frame, `schema/` the JSON Schema generated from these types.
 
+#[cfg(feature = "schema")]
+pub mod asyncapi;
 pub mod channel;
 pub mod client;
 pub mod entity;
@@ -30,3 +32,6 @@ pub const SUBPROTOCOL: &str = "glassbox.v2";
 
 /// The protocol version that this crate speaks, as `hello` and `welcome` name it.
 pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The AsyncAPI 3 document of the protocol, JSON text; generated from these types and checked against them.
+pub const ASYNCAPI: &str = include_str!("../schema/asyncapi.json");

@@ -5,6 +5,8 @@
 //! in the path, the credentials, and the refusals that any request may meet.
 
 use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -14,8 +16,10 @@ use super::error::ErrorBody;
 
 /// Where the document is served,
 pub const DOCUMENT: &str = "/openapi.json";
-/// and the page.
+/// and the page,
 const PAGE: &str = "/docs";
+/// and the document of the WebSocket.
+pub const SOCKET_DOCUMENT: &str = "/asyncapi.json";
 
 /// What the document says before any route is in it.
 #[derive(utoipa::OpenApi)]
@@ -152,4 +156,9 @@ fn add_path_parameters(path: &str, operation: &mut Map<String, Value>) {
 pub fn router(document: Value) -> Router {
     let config = Config::default().validator_url("none").try_it_out_enabled(true).persist_authorization(false);
     SwaggerUi::new(PAGE).config(config).external_url_unchecked(DOCUMENT, document).into()
+}
+
+/// Serves the AsyncAPI document of the WebSocket.
+pub async fn socket() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], glassbox_protocol::ASYNCAPI)
 }

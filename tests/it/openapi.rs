@@ -86,3 +86,13 @@ async fn the_page_shows_the_document_without_anything_from_elsewhere() {
         assert_eq!(world.http.get(url).send().await.expect("an answer").status(), StatusCode::OK, "{source}");
     }
 }
+
+#[tokio::test]
+async fn the_socket_is_described_beside_the_routes() {
+    let world = World::start().await;
+    let answer = world.http.get(world.url(0, "/asyncapi.json")).send().await.expect("an answer");
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let document: Value = answer.json().await.expect("JSON");
+    assert_eq!(document["asyncapi"], "3.0.0");
+    assert_eq!(document["operations"]["node_move"]["reply"]["messages"].as_array().map(Vec::len), Some(2));
+}
