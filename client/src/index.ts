@@ -1,0 +1,21 @@
+/** The client of the GlassBox collaboration server. */
+export type { ChannelStatus } from "./channel.js";
+export { CommandError, type RefusalCode } from "./command/error.js";
+export type { Pending, Queued } from "./command/queue.js";
+export { localQueueStorage, type QueueStorage, type StoredCommand } from "./command/storage.js";
+export type { CloseReason } from "./connection/backoff.js";
+export { fixedIdentity, type Identity, tabIdentity } from "./connection/identity.js";
+export type { SocketFactory, SocketLike, Stats } from "./connection/socket.js";
+export { pageSurroundings, type Surroundings } from "./connection/surroundings.js";
+export { Connection, type ConnectionOptions, Disconnected, type Link, type TokenProvider } from "./connection.js";
+export { GlassBox, type GlassBoxOptions } from "./glassbox.js";
+export { type Inbox, InboxStore } from "./inbox.js";
+export type { Command } from "./project/guesses.js";
+export { LockHandle, type LockOptions, type LockState, type LostReason } from "./project/locks.js";
+export { type DragPreview, type PresenceFields, PresenceStore, type PresentUser } from "./project/presence.js";
+export { ContentView } from "./project/view.js";
+export { ProjectStore } from "./project.js";
+export type * from "./protocol/generated.js";
+export { type AnyEvent, type Incoming, read, type ServerFrame, type UnknownEvent } from "./protocol/read.js";
+export { Emitter, type Readable, Store } from "./store.js";
+export { type Trace, TraceStore } from "./trace.js";
