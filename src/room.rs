@@ -101,6 +101,8 @@ pub enum Message {
     Leave {
         /// Which.
         session: glassbox_protocol::SessionId,
+        /// From where.
+        channel: Channel,
         /// How.
         departure: presence::Departure,
     },

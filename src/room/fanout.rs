@@ -3,48 +3,38 @@
 //! One task owns the members, the position, a tail of recent events for those who join, and the presence. It never
 //! waits for a member: queues are bounded where they belong to the session. It does wait for the database in one case:
 //! when an event may have changed somebody's rights, nothing is sent before they were looked at again.
+//!
+//! A room has several channels: its project's, and one for each of its nodes that somebody looks at, which shows what of
+//! the same log concerns that node.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use glassbox_protocol::server::{
-    Head, PresenceDiff, PresenceState, ServerFrame, Synced, Unsubscribed, UnsubscribedReason, User,
-};
-use glassbox_protocol::{Channel, Epoch, ProjectId, Seq, ServerMessage, SessionId, UserId};
+use glassbox_protocol::server::{Head, Synced, User};
+use glassbox_protocol::{Channel, Epoch, Seq, ServerMessage, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep_until};
-use tracing::{debug, error, warn};
+use tracing::warn;
 
-use super::event::{Event, Kind};
-use super::frame::Frame;
+use super::event::{Shown, about_node};
 use super::presence::{Departure, Presence};
 use super::reader::Track;
-use super::rights::who_may_read;
 use super::tail::Tail;
 use super::{LINGER, Message, Room, Seat, Surroundings};
-use crate::config::{HEAD_BEAT, PRESENCE_RELAY_TICK, PRESENCE_TICK};
-use crate::session::outbound::{Lane, Outbound};
-use crate::session::peer::Peer;
-use crate::store::events::LogRow;
-use crate::store::members;
+use crate::config::HEAD_BEAT;
+use crate::room::frame::Frame;
+use crate::session::outbound::Lane;
 
-/// Most bytes of events that are queued for everybody at once; well under what may wait for one client.
-const QUEUED_AT_ONCE_MAX: usize = 256 * 1024;
+mod delivery;
+mod members;
+mod showing;
+
+pub use members::Member;
+use members::{Members, Seated};
+
 /// How often the other instances hear who sits here, so that nobody stays who has gone unnoticed.
 const ROSTER_INTERVAL: Duration = Duration::from_secs(10);
-
-/// A session's side of a subscription.
-#[derive(Clone)]
-pub struct Member {
-    /// The session.
-    pub peer: Arc<Peer>,
-    /// Stands in every frame of the subscription.
-    pub generation: u32,
-    /// Whether `synced` is still to be said; not by one that only read on by itself.
-    pub is_new: bool,
-}
 
 /// What became of a join.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,34 +50,20 @@ pub enum JoinOutcome {
     Refused,
 }
 
-struct Seated {
-    member: Member,
-    /// The last event that it was sent; ahead of the room's for a moment when its snapshot was newer.
-    position: Seq,
-    dropped_latest: u64,
-}
-
-impl Seated {
-    fn outbound(&self) -> &Outbound {
-        &self.member.peer.outbound
-    }
-}
-
 /// Runs a room until it has been empty for a while.
 pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Message>, surroundings: Arc<Surroundings>) {
     let Some((epoch, position)) = track(&seat, &surroundings).await else { return };
     let mut state = State {
+        members: Members::new(seat.project),
         room,
         seat,
         surroundings,
         epoch,
         position,
-        members: HashMap::new(),
         tail: Tail::default(),
         presence: Presence::default(),
         next_presence: None,
         next_relay: None,
-        sent_at: Instant::now(),
         roster_at: Instant::now(),
         empty_since: Some(Instant::now()),
         is_deleted: false,
@@ -149,12 +125,11 @@ struct State {
     epoch: Epoch,
     /// The last event that was sent to the members.
     position: Seq,
-    members: HashMap<SessionId, Seated>,
+    members: Members,
     tail: Tail,
     presence: Presence,
     next_presence: Option<Instant>,
     next_relay: Option<Instant>,
-    sent_at: Instant,
     roster_at: Instant,
     empty_since: Option<Instant>,
     is_deleted: bool,
@@ -167,9 +142,8 @@ impl State {
                 let outcome = self.join(member, position, epoch, rights_looks);
                 let _ = reply.send(outcome);
             }
-            Message::Leave { session, departure } => {
-                if self.members.remove(&session).is_some() {
-                    self.presence.leave(session, departure, Instant::now());
+            Message::Leave { session, channel, departure } => {
+                if self.part(channel, session, departure).is_some() {
                     self.presence_changed();
                     self.note_emptiness();
                 }
@@ -218,29 +192,49 @@ impl State {
         if self.rights_looks() != rights_looks {
             return JoinOutcome::Behind;
         }
-        let user = member.peer.user.id;
         // The member may be ahead of this room, whose reader is a moment behind the snapshot; it then skips events.
         let missed = self.tail.after(position);
         if position < self.position && missed.first().is_none_or(|e| e.seq != position.next()) {
             return JoinOutcome::Behind;
         }
-        let frames: Vec<Frame> = missed.iter().map(|e| e.render(member.generation, user, member.peer.client)).collect();
-        let outbound = &member.peer.outbound;
-        outbound.push(&frames, Lane::Durable, self.seat.project);
+        let channel = member.channel;
+        let events: Vec<Shown<'_>> = match channel {
+            Channel::Node(node) => about_node(missed.iter().map(AsRef::as_ref), node),
+            Channel::Project(_) | Channel::Execution(_) | Channel::User => missed.iter().map(|e| e.whole()).collect(),
+        };
+        let Member { peer, generation, is_new, .. } = member.clone();
+        let frames: Vec<Frame> =
+            events.iter().map(|e| e.render(channel, generation, peer.user.id, peer.client)).collect();
+        peer.outbound.push(&frames, Lane::Durable, channel);
         let seq = position.max(self.position);
-        let synced = Synced { channel: self.channel(), generation: member.generation, seq };
-        if member.is_new {
-            self.push(outbound, ServerMessage::Synced(synced));
+        let seated = Seated { member, position: seq, dropped_latest: peer.outbound.dropped_latest() };
+        if is_new {
+            seated.push(ServerMessage::Synced(Synced { channel, generation, seq }));
         }
+        self.take_seat(seated);
+        JoinOutcome::Live
+    }
 
-        let session = member.peer.session;
-        self.presence.join(session, public_user(&member.peer.user), member.peer.client);
-        let dropped_latest = outbound.dropped_latest();
-        send_presence_state(&self.presence, self.seat.project, &member);
-        self.members.insert(session, Seated { member, position: seq, dropped_latest });
+    fn take_seat(&mut self, seated: Seated) {
+        let peer = Arc::clone(&seated.member.peer);
+        let (channel, session) = (seated.member.channel, peer.session);
+        if self.members.enter(seated) {
+            self.presence.join(session, public_user(&peer.user), peer.client);
+        }
+        if let Some(seated) = self.members.get(channel, session) {
+            showing::send_state(&self.presence, seated);
+        }
         self.presence_changed();
         self.note_emptiness();
-        JoinOutcome::Live
+    }
+
+    /// Takes a session's seat on a channel; with its last one it goes out of the others' sight.
+    fn part(&mut self, channel: Channel, session: SessionId, departure: Departure) -> Option<Seated> {
+        let gone = self.members.leave(channel, session)?;
+        if gone.is_out {
+            self.presence.leave(session, departure, Instant::now());
+        }
+        Some(gone.seated)
     }
 
     fn note_emptiness(&mut self) {
@@ -255,103 +249,6 @@ impl State {
         self.is_deleted || self.empty_since.is_some_and(|since| since.elapsed() > LINGER)
     }
 
-    /// Ends the subscriptions of some users, with what is queued for them.
-    fn dismiss(&mut self, sessions: Vec<SessionId>, reason: UnsubscribedReason) {
-        for session in sessions {
-            let Some(seated) = self.members.remove(&session) else { continue };
-            seated.outbound().purge(self.seat.project);
-            let message = Unsubscribed { channel: self.channel(), reason: Some(reason) };
-            seated.outbound().message(ServerMessage::Unsubscribed(message), None);
-            seated.member.peer.lose(self.seat.project, reason);
-            self.presence.leave(session, Departure::Clean, Instant::now());
-        }
-        self.presence_changed();
-        self.note_emptiness();
-    }
-
-    fn dismiss_all(&mut self) {
-        let everybody = self.members.keys().copied().collect();
-        self.dismiss(everybody, UnsubscribedReason::Deleted);
-    }
-
-    // Events ----------------------------------------------------------------------------------------------------
-
-    async fn events(&mut self, rows: &[LogRow], noticed_at: Instant) {
-        let mut events = Vec::new();
-        for row in rows {
-            match Event::split(self.seat.project, row) {
-                Ok(split) => events.extend(split.into_iter().map(Arc::new)),
-                Err(error) => {
-                    error!(project.id = %self.seat.project, seq = %row.seq, %error, "a row of the log cannot be read");
-                    return self.restart(self.epoch, row.seq).await;
-                }
-            }
-        }
-        // What changes rights is sent to nobody before the rights were looked at: the event commits the loss.
-        let is_over = events.iter().any(|e| e.kind == Kind::ProjectDeleted);
-        if !is_over && events.iter().any(|e| e.kind == Kind::Rights) {
-            self.look_at_rights().await;
-        }
-        let bytes: usize = events.iter().map(|e| e.size()).sum();
-        if bytes > QUEUED_AT_ONCE_MAX {
-            self.let_read_on();
-        }
-        self.send_events(&events);
-        crate::metrics::commit_to_send(noticed_at.elapsed());
-        for event in events {
-            self.is_deleted |= event.kind == Kind::ProjectDeleted;
-            self.position = event.seq;
-            self.tail.push(event);
-        }
-        self.publish_tail_start();
-        if self.is_deleted {
-            self.dismiss_all();
-        }
-    }
-
-    /// A large transaction would overflow the queues: the members read it from the log, each at its own pace.
-    fn let_read_on(&mut self) {
-        let now = Instant::now();
-        for (session, seated) in self.members.drain() {
-            seated.member.peer.read_on(self.seat.project, seated.position);
-            self.presence.leave(session, Departure::Lost, now);
-        }
-        self.note_emptiness();
-    }
-
-    fn send_events(&mut self, events: &[Arc<Event>]) {
-        let mut shared: HashMap<u32, Vec<Frame>> = HashMap::new();
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
-        let mut sent = 0;
-        for seated in self.members.values_mut() {
-            let Member { peer, generation, .. } = &seated.member;
-            let after = seated.position;
-            let public = shared
-                .entry(*generation)
-                .or_insert_with(|| events.iter().map(|e| e.render_public(*generation)).collect());
-            let is_special = after >= first.seq || events.iter().any(|e| e.concerns(peer.user.id));
-            if is_special {
-                let own: Vec<Frame> = events
-                    .iter()
-                    .zip(public.iter())
-                    .filter(|(e, _)| e.seq > after)
-                    .map(|(e, frame)| match e.concerns(peer.user.id) {
-                        true => e.render(*generation, peer.user.id, peer.client),
-                        false => frame.clone(),
-                    })
-                    .collect();
-                sent += own.len();
-                peer.outbound.push(&own, Lane::Durable, self.seat.project);
-            } else {
-                sent += public.len();
-                peer.outbound.push(public, Lane::Durable, self.seat.project);
-            }
-            seated.position = after.max(last.seq);
-        }
-        self.sent_at = Instant::now();
-        crate::metrics::events_sent(sent);
-    }
-
     fn publish_tail_start(&self) {
         if let Some(room) = self.room.upgrade() {
             let start = self.tail.start().unwrap_or(self.position);
@@ -361,7 +258,7 @@ impl State {
 
     /// The log has another life, or a stretch of it is lost: everybody takes the whole state anew.
     async fn restart(&mut self, epoch: Epoch, head: Seq) {
-        warn!(project.id = %self.seat.project, members = self.members.len(), "the room starts over");
+        warn!(project.id = %self.seat.project, members = self.members.count(), "the room starts over");
         self.epoch = epoch;
         self.position = head;
         self.tail = Tail::default();
@@ -369,116 +266,18 @@ impl State {
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget().await;
         }
-        let now = Instant::now();
-        for (session, seated) in self.members.drain() {
-            seated.outbound().purge(self.seat.project);
-            seated.member.peer.restart(self.seat.project);
+        for (channel, session) in self.members.which(|_| true) {
             // Back in a moment, unless its connection ends just now.
-            self.presence.leave(session, Departure::Lost, now);
+            if let Some(seated) = self.part(channel, session, Departure::Lost) {
+                seated.outbound().purge(channel);
+                seated.member.peer.restart(channel);
+            }
         }
         self.note_emptiness();
     }
 
-    // Rights ----------------------------------------------------------------------------------------------------
-
-    fn rights_looks(&self) -> u64 {
-        self.room.upgrade().map_or(0, |room| room.rights_looks())
-    }
-
-    async fn look_at_rights(&mut self) {
-        if let Some(room) = self.room.upgrade() {
-            room.rights_looks.fetch_add(1, Ordering::AcqRel);
-        }
-        let users: HashSet<UserId> = self.members.values().map(|s| s.member.peer.user.id).collect();
-        if users.is_empty() {
-            return;
-        }
-        let Some(allowed) = who_may_read(&self.surroundings.database, &self.seat, users).await else {
-            return self.restart(self.epoch, self.position).await;
-        };
-        let lost: Vec<SessionId> = self
-            .members
-            .values()
-            .filter(|s| !allowed.contains(&s.member.peer.user.id))
-            .map(|s| s.member.peer.session)
-            .collect();
-        if !lost.is_empty() {
-            // Nobody may see a project that is gone.
-            let found = members::locate_project(&self.surroundings.database, self.seat.project).await;
-            let reason = match found {
-                Ok(None) => UnsubscribedReason::Deleted,
-                Ok(Some(_)) | Err(_) => UnsubscribedReason::Revoked,
-            };
-            debug!(project.id = %self.seat.project, sessions = lost.len(), ?reason, "access ended");
-            self.dismiss(lost, reason);
-        }
-    }
-
-    // Presence --------------------------------------------------------------------------------------------------
-
-    /// Tells the other instances everybody who is here.
-    fn introduce(&self) {
-        self.surroundings.relay.tell(self.seat.project, &self.presence.everybody_here());
-    }
-
-    fn presence_changed(&mut self) {
-        if !self.presence.is_dirty() {
-            return;
-        }
-        // The first change of a quiet period goes at once; those that follow wait for the tick.
-        let now = Instant::now();
-        self.next_presence.get_or_insert(now);
-        self.next_relay.get_or_insert(now);
-    }
-
-    fn send_presence(&mut self, now: Instant) {
-        if self.next_presence.is_some_and(|at| at <= now) {
-            let diff = self.presence.take_for_members();
-            self.next_presence = if diff.is_empty() { None } else { Some(now + PRESENCE_TICK) };
-            if !diff.is_empty() {
-                self.send_presence_diff(diff);
-            }
-        }
-        if self.next_relay.is_some_and(|at| at <= now) {
-            let diff = self.presence.take_for_instances();
-            self.next_relay = if diff.is_empty() { None } else { Some(now + PRESENCE_RELAY_TICK) };
-            if !diff.is_empty() {
-                self.surroundings.relay.tell(self.seat.project, &diff);
-            }
-        }
-    }
-
-    fn send_presence_diff(&mut self, diff: super::presence::Diff) {
-        let mut by_generation: HashMap<u32, Frame> = HashMap::new();
-        for seated in self.members.values() {
-            // Whoever missed something gets everything, with the next beat.
-            if seated.outbound().dropped_latest() != seated.dropped_latest {
-                continue;
-            }
-            let generation = seated.member.generation;
-            let frame = by_generation.entry(generation).or_insert_with(|| {
-                Frame::json(&ServerFrame::from(ServerMessage::PresenceDiff(PresenceDiff {
-                    channel: Channel::Project(self.seat.project),
-                    generation,
-                    joins: diff.joins.clone(),
-                    leaves: diff.leaves.clone(),
-                    updates: diff.updates.clone(),
-                })))
-            });
-            seated.outbound().push(std::slice::from_ref(frame), Lane::Latest, self.seat.project);
-        }
-        crate::metrics::presence_frames(self.members.len());
-    }
-
-    /// Sends everything to those who missed something because their queue was full; again, until it gets through.
-    fn refresh_presence(&mut self) {
-        for seated in self.members.values_mut() {
-            let dropped = seated.outbound().dropped_latest();
-            if dropped != seated.dropped_latest {
-                seated.dropped_latest = dropped;
-                send_presence_state(&self.presence, self.seat.project, &seated.member);
-            }
-        }
+    async fn start_over(&mut self) {
+        self.restart(self.epoch, self.position).await;
     }
 
     // The clock -------------------------------------------------------------------------------------------------
@@ -486,11 +285,8 @@ impl State {
     fn beat(&mut self) {
         let now = Instant::now();
         // A session that was cut off while it wanted to leave.
-        let ended: Vec<SessionId> =
-            self.members.iter().filter(|(_, s)| s.member.peer.has_ended()).map(|(id, _)| *id).collect();
-        for session in ended {
-            self.members.remove(&session);
-            self.presence.leave(session, Departure::Lost, now);
+        for (channel, session) in self.members.which(|s| s.member.peer.has_ended()) {
+            self.part(channel, session, Departure::Lost);
             self.note_emptiness();
         }
         if now.duration_since(self.roster_at) >= ROSTER_INTERVAL {
@@ -505,37 +301,18 @@ impl State {
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget_old();
         }
-        if now.duration_since(self.sent_at) >= HEAD_BEAT - Duration::from_secs(1) {
-            self.sent_at = now;
-            for seated in self.members.values() {
-                let head = Head {
-                    channel: self.channel(),
-                    generation: seated.member.generation,
-                    epoch: self.epoch,
-                    seq: seated.position,
-                };
-                self.push(seated.outbound(), ServerMessage::Head(head));
+        let (epoch, at) = (self.epoch, self.position);
+        for (channel, seats) in self.members.shown_seats_mut() {
+            if now.duration_since(seats.sent_at) < HEAD_BEAT - Duration::from_secs(1) {
+                continue;
+            }
+            seats.sent_at = now;
+            for seated in seats.by_session.values() {
+                let (generation, seq) = (seated.member.generation, seated.position.max(at));
+                seated.push(ServerMessage::Head(Head { channel, generation, epoch, seq }));
             }
         }
     }
-
-    fn channel(&self) -> Channel {
-        Channel::Project(self.seat.project)
-    }
-
-    fn push(&self, outbound: &Outbound, message: ServerMessage) {
-        outbound.push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, self.seat.project);
-    }
-}
-
-fn send_presence_state(presence: &Presence, project: ProjectId, member: &Member) {
-    let message = ServerMessage::PresenceState(PresenceState {
-        channel: Channel::Project(project),
-        generation: member.generation,
-        members: presence.everybody(),
-    });
-    let frame = Frame::json(&ServerFrame::from(message));
-    member.peer.outbound.push(&[frame], Lane::Latest, project);
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

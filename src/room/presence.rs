@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use glassbox_protocol::client::PresenceFields;
 use glassbox_protocol::server::{PresenceUpdate, PresentMember, User};
-use glassbox_protocol::{ClientId, SessionId};
+use glassbox_protocol::{ClientId, NodeId, SessionId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::fields::{difference, merge, visible};
+use self::nodes::node_of;
 use crate::config::PRESENCE_GRACE;
+
+mod fields;
+mod nodes;
 
 /// How long a session of another instance stays without a word from there; three rosters.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(30);
@@ -72,6 +77,10 @@ pub struct Presence {
     entries: HashMap<SessionId, Entry>,
     for_members: Changes,
     for_instances: Changes,
+    /// Who has come to look at which node since the members were told,
+    came_to: BTreeSet<(NodeId, SessionId)>,
+    /// and who looks at it no longer; told even if the coming was not.
+    went_from: BTreeSet<(NodeId, SessionId)>,
 }
 
 impl Presence {
@@ -85,7 +94,7 @@ impl Presence {
             .collect();
         let mut state = PresenceFields::default();
         for id in former {
-            if let Some(entry) = self.entries.remove(&id) {
+            if let Some(entry) = self.remove(id) {
                 state = entry.state;
             }
             self.note_leave(id, true);
@@ -100,7 +109,7 @@ impl Presence {
     pub fn leave(&mut self, session: SessionId, departure: Departure, now: Instant) {
         match departure {
             Departure::Clean => {
-                if self.entries.remove(&session).is_some() {
+                if self.remove(session).is_some() {
                     self.note_leave(session, true);
                 }
             }
@@ -123,7 +132,7 @@ impl Presence {
     pub fn hear(&mut self, instance: Uuid, diff: Diff, now: Instant) {
         for session in diff.leaves {
             if self.entries.get(&session).is_some_and(|e| e.instance == Some(instance)) {
-                self.entries.remove(&session);
+                self.remove(session);
                 self.note_leave(session, false);
             }
         }
@@ -160,7 +169,7 @@ impl Presence {
             }
         }
         for session in gone {
-            self.entries.remove(&session);
+            self.remove(session);
             self.note_leave(session, false);
         }
         sessions.iter().all(|id| self.entries.contains_key(id))
@@ -184,7 +193,7 @@ impl Presence {
             .map(|(id, e)| (*id, e.instance.is_none()))
             .collect();
         for (session, is_local) in gone {
-            self.entries.remove(&session);
+            self.remove(session);
             self.note_leave(session, is_local);
         }
     }
@@ -226,7 +235,10 @@ impl Presence {
 
     fn insert(&mut self, session: SessionId, entry: Entry) {
         let is_local = entry.instance.is_none();
+        let node = node_of(&entry.state);
+        self.remove(session);
         self.entries.insert(session, entry);
+        self.note_node(session, None, node);
         self.for_members.join(session);
         if is_local {
             self.for_instances.join(session);
@@ -239,9 +251,18 @@ impl Presence {
         if changed == PresenceFields::default() {
             return false;
         }
+        let before = node_of(&entry.state);
         merge(&mut entry.state, &changed);
+        let after = node_of(&entry.state);
+        self.note_node(session, before, after);
         merge(self.for_members.updates.entry(session).or_default(), &changed);
         true
+    }
+
+    fn remove(&mut self, session: SessionId) -> Option<Entry> {
+        let entry = self.entries.remove(&session)?;
+        self.note_node(session, node_of(&entry.state), None);
+        Some(entry)
     }
 
     fn note_leave(&mut self, session: SessionId, is_local: bool) {
@@ -283,49 +304,6 @@ impl Changes {
 
 fn shown(session_id: SessionId, entry: &Entry) -> PresentMember {
     PresentMember { session_id, user: entry.user.clone(), state: visible(&entry.state) }
-}
-
-/// What is cleared need not be told to somebody who never saw it.
-fn visible(state: &PresenceFields) -> PresenceFields {
-    PresenceFields {
-        cursor: state.cursor.filter(Option::is_some),
-        selection: state.selection.clone().filter(Option::is_some),
-        viewport: state.viewport.filter(Option::is_some),
-        node_id: state.node_id.filter(Option::is_some),
-        action: state.action.clone().filter(Option::is_some),
-        drag: state.drag.clone().filter(Option::is_some),
-    }
-}
-
-/// The fields of `new` that are named and differ.
-fn difference(old: &PresenceFields, new: &PresenceFields) -> PresenceFields {
-    fn differs<T: PartialEq + Clone>(old: &Option<Option<T>>, new: &Option<Option<T>>) -> Option<Option<T>> {
-        let is_same = old.clone().flatten() == new.clone().flatten();
-        new.clone().filter(|_| !is_same)
-    }
-    PresenceFields {
-        cursor: differs(&old.cursor, &new.cursor),
-        selection: differs(&old.selection, &new.selection),
-        viewport: differs(&old.viewport, &new.viewport),
-        node_id: differs(&old.node_id, &new.node_id),
-        action: differs(&old.action, &new.action),
-        drag: differs(&old.drag, &new.drag),
-    }
-}
-
-/// Takes over the fields that are named.
-fn merge(state: &mut PresenceFields, new: &PresenceFields) {
-    fn take<T: Clone>(old: &mut Option<Option<T>>, new: &Option<Option<T>>) {
-        if new.is_some() {
-            old.clone_from(new);
-        }
-    }
-    take(&mut state.cursor, &new.cursor);
-    take(&mut state.selection, &new.selection);
-    take(&mut state.viewport, &new.viewport);
-    take(&mut state.node_id, &new.node_id);
-    take(&mut state.action, &new.action);
-    take(&mut state.drag, &new.drag);
 }
 
 #[cfg(test)]
@@ -372,6 +350,33 @@ mod tests {
         let diff = presence.take_for_members();
         assert_eq!((diff.leaves, diff.joins.len()), (vec![before], 1));
         assert_eq!(diff.joins[0].state, cursor(1.0));
+    }
+
+    #[test]
+    fn a_node_s_members_are_told_who_comes_to_it_who_goes_and_what_those_there_show() {
+        let mut presence = Presence::default();
+        let (mover, stays) = (SessionId::random(), SessionId::random());
+        let (node, other) = (NodeId::random(), NodeId::random());
+        let looks = |node| PresenceFields { node_id: Some(Some(node)), ..PresenceFields::default() };
+        presence.join(mover, user(), ClientId::random());
+        presence.join(stays, user(), ClientId::random());
+        presence.show(stays, looks(node));
+        assert_eq!(presence.on_node(node).len(), 1);
+        assert_eq!(presence.take_for_nodes()[&node].joins.len(), 1);
+        presence.take_for_members();
+
+        // It came and went within one tick: whoever asked in between was told of it.
+        presence.show(mover, looks(node));
+        presence.show(mover, looks(other));
+        presence.show(stays, cursor(3.0));
+        let by_node = presence.take_for_nodes();
+        assert_eq!((by_node[&node].leaves.clone(), by_node[&node].joins.len()), (vec![mover], 0));
+        assert_eq!(by_node[&node].updates, [PresenceUpdate { session_id: stays, state: cursor(3.0) }]);
+        assert_eq!(by_node[&other].joins.len(), 1);
+        presence.take_for_members();
+
+        presence.leave(stays, Departure::Clean, Instant::now());
+        assert_eq!(presence.take_for_nodes()[&node].leaves, [stays]);
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glassbox_protocol::{OrgId, ProjectId, Seq};
+use glassbox_protocol::{Channel, NodeId, OrgId, ProjectId, Seq};
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::frame::Frame;
-use crate::store::{Database, Tenant, snapshot};
+use crate::store::snapshot::{self, ProjectSnapshot};
+use crate::store::{Database, Tenant};
 
 /// About how large one part may become, bytes.
 const PART_BYTES: usize = 48 * 1024;
@@ -18,12 +19,12 @@ const PART_BYTES: usize = 48 * 1024;
 /// How long a snapshot is handed out again.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// The state of a project at one moment, cut into parts.
+/// The state of a project or a node at one moment, cut into parts.
 pub struct Parts {
     /// The position that the state includes.
     pub seq: Seq,
     read_at: Instant,
-    project: ProjectId,
+    channel: Channel,
     bodies: Vec<String>,
 }
 
@@ -55,18 +56,7 @@ impl Snapshots {
         let mut tx = database.begin_snapshot(&Tenant::org(org)).await?;
         let state = snapshot::read(&mut tx, project).await?;
         drop(tx);
-        let parts = Arc::new(Parts {
-            seq: state.head,
-            read_at: Instant::now(),
-            project,
-            bodies: cut(&[
-                ("nodes", &state.nodes),
-                ("dependencies", &state.dependencies),
-                ("locks", &state.locks),
-                ("executions", &state.executions),
-                ("members", &state.members),
-            ]),
-        });
+        let parts = Arc::new(Parts::new(Channel::Project(project), &state));
         *newest = Some(Arc::clone(&parts));
         Ok(parts)
     }
@@ -87,13 +77,33 @@ impl Snapshots {
 }
 
 impl Parts {
+    /// Reads the state of one node: it is small, and few ask for it at once.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn of_node(database: &Database, org: OrgId, project: ProjectId, node: NodeId) -> sqlx::Result<Self> {
+        let mut tx = database.begin_snapshot(&Tenant::org(org)).await?;
+        Ok(Self::new(Channel::Node(node), &snapshot::read_node(&mut tx, project, node).await?))
+    }
+
+    fn new(channel: Channel, state: &ProjectSnapshot) -> Self {
+        let bodies = cut(&[
+            ("nodes", &state.nodes),
+            ("dependencies", &state.dependencies),
+            ("locks", &state.locks),
+            ("executions", &state.executions),
+            ("members", &state.members),
+        ]);
+        Self { seq: state.head, read_at: Instant::now(), channel, bodies }
+    }
+
     /// The parts as frames of one subscription.
     pub fn frames(&self, generation: u32) -> impl Iterator<Item = Frame> + '_ {
         let parts = self.bodies.len();
         self.bodies.iter().enumerate().map(move |(i, body)| {
             Frame::text(&format!(
-                r#"{{"type":"snapshot","payload":{{"channel":"project:{}","generation":{generation},"part":{},"parts":{parts},"seq":{},{body}}}}}"#,
-                self.project,
+                r#"{{"type":"snapshot","payload":{{"channel":"{}","generation":{generation},"part":{},"parts":{parts},"seq":{},{body}}}}}"#,
+                self.channel,
                 i + 1,
                 self.seq,
             ))

@@ -1,10 +1,11 @@
 //! The channels of a session: opened by joins that run beside it, closed by the client, the room, or the end.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use glassbox_protocol::client::Subscribe;
 use glassbox_protocol::server::{CloseCode, UnsubscribedReason};
-use glassbox_protocol::{Channel, ClientId, Error, ErrorCode, OrgId, ProjectId, RequestId, UserId};
+use glassbox_protocol::{Channel, ClientId, Error, OrgId, RequestId, UserId};
 use tracing::debug;
 
 use super::conversation::{Open, Session};
@@ -17,37 +18,33 @@ use crate::store::{Tenant, locks};
 
 impl Session {
     pub(super) async fn subscribe(&mut self, subscribe: Subscribe, request: Option<RequestId>) -> Result<(), Error> {
-        let Channel::Project(project) = subscribe.channel else {
-            return Err(Error::new(ErrorCode::InvalidChannel, "the channel user needs no subscription"));
-        };
-        if self.open.contains_key(&project) {
-            self.unsubscribe(project).await;
-        }
+        let channel = subscribe.channel;
+        self.unsubscribe(channel).await;
         if self.open.len() >= self.app.limits.channels {
             return Err(Error::validation("channel", format!("at most {} channels", self.app.limits.channels)));
         }
-        let org = subscription::locate(&self.app, project).await?;
+        let (org, project) = subscription::locate(&self.app, channel).await?;
         let room = self.open_room(project, org)?;
-        self.open.insert(project, Open { request, generation: self.generation, room, is_live: false });
-        self.start_join(project, Start::new(subscribe.from));
+        self.open.insert(channel, Open { request, generation: self.generation, room, is_live: false });
+        self.start_join(channel, Start::new(subscribe.from));
         Ok(())
     }
 
-    fn start_join(&mut self, project: ProjectId, start: Start) {
-        let Some(open) = self.open.get(&project) else { return };
+    fn start_join(&mut self, channel: Channel, start: Start) {
+        let Some(open) = self.open.get(&channel) else { return };
         let (app, room, peer) = (Arc::clone(&self.app), Arc::clone(&open.room), Arc::clone(&self.peer));
         let generation = open.generation;
         let handle = self.joins.spawn(async move {
-            let outcome = subscription::join(&app, room, &peer, generation, start).await;
-            (project, generation, outcome)
+            let outcome = subscription::join(&app, room, &peer, channel, generation, start).await;
+            (channel, generation, outcome)
         });
-        self.join_handles.insert(project, handle);
+        self.join_handles.insert(channel, handle);
     }
 
-    pub(super) fn joined(&mut self, project: ProjectId, generation: u32, outcome: Result<Arc<Room>, Error>) {
+    pub(super) fn joined(&mut self, channel: Channel, generation: u32, outcome: Result<Arc<Room>, Error>) {
         // The outcome of a subscription that has been left in the meantime is nobody's.
-        let Some(open) = self.open.get_mut(&project).filter(|o| o.generation == generation) else { return };
-        self.join_handles.remove(&project);
+        let Some(open) = self.open.get_mut(&channel).filter(|o| o.generation == generation) else { return };
+        self.join_handles.remove(&channel);
         match outcome {
             Ok(room) => {
                 open.room = room;
@@ -55,30 +52,31 @@ impl Session {
             }
             Err(error) => {
                 let request = open.request;
-                self.open.remove(&project);
+                self.open.remove(&channel);
                 self.generation += 1;
-                self.peer.outbound.purge(project);
+                self.peer.outbound.purge(channel);
                 self.fail(error, request);
             }
         }
     }
 
-    pub(super) async fn unsubscribe(&mut self, project: ProjectId) {
-        let Some(open) = self.open.remove(&project) else { return };
-        if let Some(join) = self.join_handles.remove(&project) {
+    /// Leaves a channel; one that is not open stays so.
+    pub(super) async fn unsubscribe(&mut self, channel: Channel) {
+        let Some(open) = self.open.remove(&channel) else { return };
+        if let Some(join) = self.join_handles.remove(&channel) {
             join.abort();
         }
         self.generation += 1;
-        let leave = Message::Leave { session: self.peer.session, departure: Departure::Clean };
+        let leave = Message::Leave { session: self.peer.session, channel, departure: Departure::Clean };
         // A room that has closed has let go of its members.
         let _ = open.room.tell(leave).await;
-        self.peer.outbound.purge(project);
+        self.peer.outbound.purge(channel);
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Lost(project, reason) => {
-                self.open.remove(&project);
+            Notice::Lost(channel, reason) => {
+                self.open.remove(&channel);
                 self.generation += 1;
                 // Whoever has nothing left to look at is told to stay away.
                 if self.open.is_empty() {
@@ -89,15 +87,15 @@ impl Session {
                     self.peer.outbound.close(code, text);
                 }
             }
-            Notice::Restart(project) => self.join_again(project, Start::Restart),
-            Notice::Continue(project, position) => self.join_again(project, Start::Continue(position)),
+            Notice::Restart(channel) => self.join_again(channel, Start::Restart),
+            Notice::Continue(channel, position) => self.join_again(channel, Start::Continue(position)),
         }
     }
 
-    fn join_again(&mut self, project: ProjectId, start: Start) {
-        if let Some(open) = self.open.get_mut(&project) {
+    fn join_again(&mut self, channel: Channel, start: Start) {
+        if let Some(open) = self.open.get_mut(&channel) {
             open.is_live = false;
-            self.start_join(project, start);
+            self.start_join(channel, start);
         }
     }
 
@@ -105,11 +103,15 @@ impl Session {
         self.joins.abort_all();
         // Aborted joins have let go of the room before the session says that it leaves.
         while self.joins.join_next().await.is_some() {}
-        for (_, open) in self.open.drain() {
-            let leave = Message::Leave { session: self.peer.session, departure };
+        let mut orgs = HashSet::new();
+        for (channel, open) in self.open.drain() {
+            let leave = Message::Leave { session: self.peer.session, channel, departure };
             let _ = open.room.tell(leave).await;
-            if self.has_waited && is_farewell {
-                self.app.leave_queues(open.room.org, self.peer.user.id, self.peer.client).await;
+            orgs.insert(open.room.org);
+        }
+        if self.has_waited && is_farewell {
+            for org in orgs {
+                self.app.leave_queues(org, self.peer.user.id, self.peer.client).await;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use glassbox_protocol::{Command, Error, ErrorCode, OrgId, ProjectId, RequestId};
+use glassbox_protocol::{Channel, Command, Error, ErrorCode, OrgId, ProjectId, RequestId};
 
 use super::conversation::Session;
 use super::subscription;
@@ -41,19 +41,21 @@ impl Session {
             Command::NodeCreate(create) => create.project_id,
             _ => None,
         };
-        let mut open = self.open.values();
-        match (named, open.next(), open.next()) {
-            (Some(project), _, _) => {
-                if let Some(open) = self.open.get(&project) {
+        let mut rooms = self.open.values().map(|open| &open.room);
+        let first = rooms.next();
+        let only = first.filter(|first| rooms.all(|room| room.project == first.project));
+        match (named, only) {
+            (Some(project), _) => {
+                if let Some(open) = self.open.values().find(|open| open.room.project == project) {
                     return Ok(Arc::clone(&open.room));
                 }
-                let org = subscription::locate(&self.app, project).await?;
+                let (org, project) = subscription::locate(&self.app, Channel::Project(project)).await?;
                 self.open_room(project, org)
             }
-            (None, Some(only), None) => Ok(Arc::clone(&only.room)),
-            (None, _, _) => {
+            (None, Some(only)) => Ok(Arc::clone(only)),
+            (None, None) => {
                 let node = crate::command::nodes_of(command).first().copied().ok_or_else(|| {
-                    Error::validation("projectId", "is required unless exactly one project is subscribed")
+                    Error::validation("projectId", "is required unless the channels that are open are of one project")
                 })?;
                 let located = members::locate_node(&self.app.database, node).await;
                 let (org, project) =

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use glassbox_protocol::client::Presence;
 use glassbox_protocol::server::{CloseCode, Pong, TokenExpiring, Unsubscribed};
-use glassbox_protocol::{Channel, ClientMessage, Error, ErrorCode, ProjectId, RequestId, ServerMessage};
+use glassbox_protocol::{Channel, ClientMessage, Error, ErrorCode, RequestId, ServerMessage};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::{AbortHandle, JoinSet};
@@ -50,9 +50,9 @@ pub(super) struct Session {
     /// When the token ends, unix s.
     pub(super) token_ends_at: i64,
     pub(super) is_token_end_told: bool,
-    pub(super) open: HashMap<ProjectId, Open>,
-    pub(super) joins: JoinSet<(ProjectId, u32, Result<Arc<Room>, Error>)>,
-    pub(super) join_handles: HashMap<ProjectId, AbortHandle>,
+    pub(super) open: HashMap<Channel, Open>,
+    pub(super) joins: JoinSet<(Channel, u32, Result<Arc<Room>, Error>)>,
+    pub(super) join_handles: HashMap<Channel, AbortHandle>,
     /// Grows when a channel is left, so that a later subscription's frames can be told apart.
     pub(super) generation: u32,
     pub(super) commands: DefaultDirectRateLimiter,
@@ -148,8 +148,8 @@ impl Session {
                     }
                 }
                 Some(joined) = self.joins.join_next() => {
-                    if let Ok((project, generation, outcome)) = joined {
-                        self.joined(project, generation, outcome);
+                    if let Ok((channel, generation, outcome)) = joined {
+                        self.joined(channel, generation, outcome);
                     }
                 }
                 notices = peer.notices() => {
@@ -234,10 +234,8 @@ impl Session {
             }
             ClientMessage::Unsubscribe(unsubscribe) => {
                 // The channel of the user stays.
-                if let Channel::Project(project) = unsubscribe.channel {
-                    self.unsubscribe(project).await;
-                }
                 let channel = unsubscribe.channel;
+                self.unsubscribe(channel).await;
                 self.send(ServerMessage::Unsubscribed(Unsubscribed { channel, reason: None }), request_id);
             }
             ClientMessage::Command(command) => self.command(command, request_id).await,
@@ -249,12 +247,15 @@ impl Session {
     }
 
     fn presence(&mut self, presence: Presence) {
-        let Channel::Project(project) = presence.channel else { return };
+        // A trace is looked at unseen.
+        if !matches!(presence.channel, Channel::Project(_) | Channel::Node(_)) {
+            return;
+        }
         // Latest-value traffic is never answered; what exceeds the rate or cannot be shown is let go.
         if self.presences.check().is_err() || validate::presence(&presence.state).is_err() {
             return;
         }
-        if let Some(open) = self.open.get(&project).filter(|o| o.is_live) {
+        if let Some(open) = self.open.get(&presence.channel).filter(|o| o.is_live) {
             open.room.hint(Message::Presence { session: self.peer.session, shown: presence.state });
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use glassbox_protocol::server::CloseCode;
-use glassbox_protocol::{ProjectId, RequestId, ServerMessage};
+use glassbox_protocol::{Channel, RequestId, ServerMessage};
 use tokio::sync::Notify;
 
 use crate::room::frame::Frame;
@@ -36,7 +36,7 @@ pub struct Closing {
 struct Queued {
     frame: Frame,
     lane: Lane,
-    room: Option<ProjectId>,
+    channel: Option<Channel>,
 }
 
 #[derive(Default)]
@@ -84,12 +84,12 @@ impl Outbound {
         }
     }
 
-    /// Queues frames of a room.
-    pub fn push(&self, frames: &[Frame], lane: Lane, room: ProjectId) {
-        self.enqueue(frames, lane, Some(room));
+    /// Queues frames of a channel.
+    pub fn push(&self, frames: &[Frame], lane: Lane, channel: Channel) {
+        self.enqueue(frames, lane, Some(channel));
     }
 
-    /// Queues a frame that belongs to no room, such as an answer.
+    /// Queues a frame that belongs to no channel, such as an answer.
     pub fn send(&self, frame: Frame) {
         self.enqueue(&[frame], Lane::Durable, None);
     }
@@ -99,7 +99,7 @@ impl Outbound {
         self.send(Frame::json(&glassbox_protocol::server::ServerFrame { message, request_id }));
     }
 
-    fn enqueue(&self, frames: &[Frame], lane: Lane, room: Option<ProjectId>) {
+    fn enqueue(&self, frames: &[Frame], lane: Lane, channel: Option<Channel>) {
         let mut state = self.lock();
         for frame in frames {
             if state.closing.is_some() {
@@ -122,7 +122,7 @@ impl Outbound {
                 break;
             }
             state.queued_bytes += size;
-            state.queue.push_back(Queued { frame: frame.clone(), lane, room });
+            state.queue.push_back(Queued { frame: frame.clone(), lane, channel });
         }
         drop(state);
         self.news.notify_one();
@@ -140,10 +140,10 @@ impl Outbound {
         self.dropped_latest.load(Ordering::Relaxed)
     }
 
-    /// Discards what is queued of a room: its user may no longer see it.
-    pub fn purge(&self, room: ProjectId) {
+    /// Discards what is queued of a channel: its user may no longer see it.
+    pub fn purge(&self, channel: Channel) {
         let mut state = self.lock();
-        state.queue.retain(|q| q.room != Some(room));
+        state.queue.retain(|q| q.channel != Some(channel));
         state.queued_bytes = state.queue.iter().map(|q| q.frame.size()).sum();
         drop(state);
         self.progress.notify_waiters();
@@ -243,6 +243,8 @@ fn close(state: &mut State, code: CloseCode, reason: String) {
 
 #[cfg(test)]
 mod tests {
+    use glassbox_protocol::{NodeId, ProjectId};
+
     use super::*;
 
     fn frame(bytes: usize) -> Frame {
@@ -252,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn latest_values_give_way_before_durable_frames() {
         let outbound = Outbound::new(1000);
-        let room = ProjectId::random();
+        let room = Channel::Project(ProjectId::random());
         outbound.push(&[frame(300)], Lane::Latest, room);
         outbound.push(&[frame(300)], Lane::Latest, room);
         assert_eq!(outbound.dropped_latest(), 1, "latest values may take half of the bound");
@@ -266,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn durable_frames_over_the_bound_close_the_session_as_slow() {
         let outbound = Outbound::new(1000);
-        let room = ProjectId::random();
+        let room = Channel::Project(ProjectId::random());
         for _ in 0..3 {
             outbound.push(&[frame(400)], Lane::Durable, room);
         }
@@ -275,9 +277,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_purge_discards_what_is_queued_of_one_room() {
+    async fn a_purge_discards_what_is_queued_of_one_channel() {
         let outbound = Outbound::new(1000);
-        let (room, other) = (ProjectId::random(), ProjectId::random());
+        let (room, other) = (Channel::Project(ProjectId::random()), Channel::Node(NodeId::random()));
         outbound.push(&[frame(10)], Lane::Durable, room);
         outbound.push(&[frame(20)], Lane::Durable, other);
         outbound.purge(room);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use glassbox_protocol::server::{UnsubscribedReason, User};
-use glassbox_protocol::{ClientId, ProjectId, Seq, SessionId};
+use glassbox_protocol::{Channel, ClientId, Seq, SessionId};
 use tokio::sync::Notify;
 
 use super::outbound::Outbound;
@@ -37,11 +37,11 @@ pub struct Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// It is over.
-    Lost(ProjectId, UnsubscribedReason),
+    Lost(Channel, UnsubscribedReason),
     /// It has to take the whole state anew.
-    Restart(ProjectId),
+    Restart(Channel),
     /// It reads on from here by itself: more came at once than may be queued.
-    Continue(ProjectId, Seq),
+    Continue(Channel, Seq),
 }
 
 impl Peer {
@@ -113,18 +113,18 @@ impl Peer {
     }
 
     /// A room has ended the subscription.
-    pub fn lose(&self, project: ProjectId, reason: UnsubscribedReason) {
-        self.notice(Notice::Lost(project, reason));
+    pub fn lose(&self, channel: Channel, reason: UnsubscribedReason) {
+        self.notice(Notice::Lost(channel, reason));
     }
 
     /// A room's log has a new life.
-    pub fn restart(&self, project: ProjectId) {
-        self.notice(Notice::Restart(project));
+    pub fn restart(&self, channel: Channel) {
+        self.notice(Notice::Restart(channel));
     }
 
     /// More came at once than the room may queue: the session reads on by itself.
-    pub fn read_on(&self, project: ProjectId, position: Seq) {
-        self.notice(Notice::Continue(project, position));
+    pub fn read_on(&self, channel: Channel, position: Seq) {
+        self.notice(Notice::Continue(channel, position));
     }
 
     fn notice(&self, notice: Notice) {

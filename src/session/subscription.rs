@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use glassbox_protocol::client::From;
 use glassbox_protocol::server::{Reset, ResetReason, ServerFrame, Subscribed};
-use glassbox_protocol::{Epoch, Error, ErrorCode, OrgId, ProjectId, Seq, ServerMessage};
+use glassbox_protocol::{Channel, Epoch, Error, ErrorCode, OrgId, ProjectId, Seq, ServerMessage};
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -17,11 +17,12 @@ use super::outbound::Lane;
 use super::peer::Peer;
 use crate::app::App;
 use crate::auth::{self, rights::ProjectRight};
-use crate::room::event::Event;
+use crate::room::event::{Event, Shown, about_node};
 use crate::room::frame::Frame;
+use crate::room::snapshot::Parts;
 use crate::room::{Closed, JoinOutcome, Member, Message, Room};
 use crate::store::feed::{self, Extent};
-use crate::store::{Failure, Tenant, events, members};
+use crate::store::{Failure, Tenant, events, members, tree};
 
 /// How long to wait for a room that has not learnt of a new life of the log yet.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -54,9 +55,15 @@ impl Start {
     }
 }
 
-/// One text for a project that does not exist and one that the caller may not see.
-pub fn not_found() -> Error {
-    Error::new(ErrorCode::NotFound, "no such project")
+/// One text for what does not exist and what the caller may not see.
+pub fn not_found(channel: Channel) -> Error {
+    let what = match channel {
+        Channel::Project(_) => "project",
+        Channel::Node(_) => "node",
+        Channel::Execution(_) => "execution",
+        Channel::User => "channel",
+    };
+    Error::new(ErrorCode::NotFound, format!("no such {what}"))
 }
 
 /// What a database error means to a subscriber.
@@ -68,12 +75,21 @@ pub fn unavailable(error: &sqlx::Error) -> Error {
     Error::new(ErrorCode::Unavailable, "the database does not answer; try again")
 }
 
-/// Finds the project's organization.
+/// Finds the project whose room has a channel, and its organization.
 ///
 /// # Errors
-/// `NOT_FOUND`, `UNAVAILABLE`.
-pub async fn locate(app: &App, project: ProjectId) -> Result<OrgId, Error> {
-    members::locate_project(&app.database, project).await.map_err(|e| unavailable(&e))?.ok_or_else(not_found)
+/// `NOT_FOUND`, `UNAVAILABLE`, `INVALID_CHANNEL`.
+pub async fn locate(app: &App, channel: Channel) -> Result<(OrgId, ProjectId), Error> {
+    let found = match channel {
+        Channel::Project(project) => {
+            members::locate_project(&app.database, project).await.map(|org| org.map(|org| (org, project)))
+        }
+        Channel::Node(node) => members::locate_node(&app.database, node).await,
+        Channel::Execution(_) | Channel::User => {
+            return Err(Error::new(ErrorCode::InvalidChannel, "the channel user is open and needs no subscription"));
+        }
+    };
+    found.map_err(|e| unavailable(&e))?.ok_or_else(|| not_found(channel))
 }
 
 /// Brings a session into a room; returns the room, which is another one when the given one has closed meanwhile.
@@ -84,15 +100,18 @@ pub async fn join(
     app: &App,
     mut room: Arc<Room>,
     peer: &Arc<Peer>,
+    channel: Channel,
     generation: u32,
     start: Start,
 ) -> Result<Arc<Room>, Error> {
-    let mut member = Member { peer: Arc::clone(peer), generation, is_new: !matches!(start, Start::Continue(_)) };
+    let is_new = !matches!(start, Start::Continue(_));
+    let mut member = Member { peer: Arc::clone(peer), channel, generation, is_new };
     let mut rights_looks = room.rights_looks();
-    let (role, Extent { mut epoch, head, floor }) = standing(app, &room, peer).await?;
-    let subscribed = Subscribed { channel: room.channel(), role, epoch, head, generation };
+    let (role, Extent { mut epoch, head, floor }) = standing(app, &room, &member).await?;
     if matches!(start, Start::Live | Start::Snapshot | Start::Resume(..)) {
-        push(peer, room.project, ServerMessage::Subscribed(subscribed));
+        be_there(app, &room, &member).await?;
+        let subscribed = Subscribed { channel, role, epoch, head, generation };
+        push(&member, ServerMessage::Subscribed(subscribed));
     }
 
     let refusal = match start {
@@ -104,9 +123,9 @@ pub async fn join(
     };
     member.is_new |= refusal.is_some();
     let mut position = match (refusal, start) {
-        (Some(reason), _) => reset(app, &room, peer, generation, reason, epoch, head).await?,
+        (Some(reason), _) => reset(app, &room, &member, reason, epoch, head).await?,
         (None, Start::Resume(_, seq) | Start::Continue(seq)) => seq,
-        (None, Start::Snapshot) => snapshot(app, &room, peer, generation).await?,
+        (None, Start::Snapshot) => snapshot(app, &room, &member).await?,
         (None, Start::Live | Start::Restart) => head,
     };
     loop {
@@ -129,15 +148,15 @@ pub async fn join(
                     .open(room.project, room.org)
                     .map_err(|_| Error::new(ErrorCode::Unavailable, "the instance is starting; try again"))?;
                 rights_looks = room.rights_looks();
-                standing(app, &room, peer).await?;
+                standing(app, &room, &member).await?;
             }
             Some(JoinOutcome::Behind) => {
                 rights_looks = room.rights_looks();
-                standing(app, &room, peer).await?;
+                standing(app, &room, &member).await?;
                 position = catch_up(app, &room, &member, position, &mut rights_looks).await?;
             }
             Some(JoinOutcome::OtherLife) => {
-                let (_, now) = standing(app, &room, peer).await?;
+                let (_, now) = standing(app, &room, &member).await?;
                 if now.epoch == epoch {
                     // The room learns of it with its next look at the log.
                     tokio::time::sleep(LOOK_PAUSE).await;
@@ -146,16 +165,16 @@ pub async fn join(
                 epoch = now.epoch;
                 member.is_new = true;
                 room.snapshots().forget().await;
-                position = reset(app, &room, peer, generation, ResetReason::EpochChanged, epoch, now.head).await?;
+                position = reset(app, &room, &member, ResetReason::EpochChanged, epoch, now.head).await?;
             }
-            Some(JoinOutcome::Refused) => return Err(not_found()),
+            Some(JoinOutcome::Refused) => return Err(not_found(channel)),
         }
     }
 }
 
 /// The caller's role and where the log stands, as of one moment.
-async fn standing(app: &App, room: &Room, peer: &Peer) -> Result<(String, Extent), Error> {
-    let user = peer.user.id;
+async fn standing(app: &App, room: &Room, member: &Member) -> Result<(String, Extent), Error> {
+    let user = member.peer.user.id;
     let look = async {
         let mut tx = app.database.begin(&Tenant::member(room.org, user)).await?;
         let roles = auth::project_roles(&mut tx, room.project, &[user]).await?;
@@ -163,33 +182,48 @@ async fn standing(app: &App, room: &Room, peer: &Peer) -> Result<(String, Extent
         Ok((roles.get(&user).copied(), extent))
     };
     let (role, extent) = look.await.map_err(|e| unavailable(&e))?;
-    let role = role.filter(|r| r.may(ProjectRight::Read)).ok_or_else(not_found)?;
+    let role = role.filter(|r| r.may(ProjectRight::Read)).ok_or_else(|| not_found(member.channel))?;
     Ok((role.as_str().to_owned(), extent))
+}
+
+/// A subscription begins with what is there; one that runs outlives a delete, after which the node may come back.
+async fn be_there(app: &App, room: &Room, member: &Member) -> Result<(), Error> {
+    let Channel::Node(node) = member.channel else { return Ok(()) };
+    let look = async {
+        let mut tx = app.database.begin(&Tenant::member(room.org, member.peer.user.id)).await?;
+        tree::is_undeleted(&mut tx, node).await
+    };
+    match look.await.map_err(|e| unavailable(&e))? {
+        true => Ok(()),
+        false => Err(not_found(member.channel)),
+    }
 }
 
 async fn reset(
     app: &App,
     room: &Room,
-    peer: &Peer,
-    generation: u32,
+    member: &Member,
     reason: ResetReason,
     epoch: Epoch,
     head: Seq,
 ) -> Result<Seq, Error> {
-    let reset = Reset { channel: room.channel(), generation, reason, epoch, head };
-    push(peer, room.project, ServerMessage::Reset(reset));
-    snapshot(app, room, peer, generation).await
+    let reset = Reset { channel: member.channel, generation: member.generation, reason, epoch, head };
+    push(member, ServerMessage::Reset(reset));
+    snapshot(app, room, member).await
 }
 
-async fn snapshot(app: &App, room: &Room, peer: &Peer, generation: u32) -> Result<Seq, Error> {
-    let parts = room
-        .snapshots()
-        .get(&app.database, room.org, room.project, room.tail_start())
-        .await
-        .map_err(|e| unavailable(&e))?;
-    for frame in parts.frames(generation) {
-        peer.outbound.has_room().await;
-        peer.outbound.push(&[frame], Lane::Durable, room.project);
+async fn snapshot(app: &App, room: &Room, member: &Member) -> Result<Seq, Error> {
+    let parts = match member.channel {
+        Channel::Node(node) => Parts::of_node(&app.database, room.org, room.project, node).await.map(Arc::new),
+        Channel::Project(_) | Channel::Execution(_) | Channel::User => {
+            room.snapshots().get(&app.database, room.org, room.project, room.tail_start()).await
+        }
+    }
+    .map_err(|e| unavailable(&e))?;
+    let outbound = &member.peer.outbound;
+    for frame in parts.frames(member.generation) {
+        outbound.has_room().await;
+        outbound.push(&[frame], Lane::Durable, member.channel);
     }
     Ok(parts.seq)
 }
@@ -210,31 +244,37 @@ async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq, rights_loo
                 // Dropped from the log while we were reading it.
                 return Err(Error::new(ErrorCode::Unavailable, "the log moved on; subscribe again"));
             }
-            let events = Event::split(room.project, &row).map_err(|error| {
+            let events = Event::split(&row).map_err(|error| {
                 warn!(project.id = %room.project, %error, "a row of the log cannot be read");
                 Error::new(ErrorCode::Internal, "the log cannot be read")
             })?;
-            let new: Vec<Event> = events.into_iter().filter(|e| e.seq > position).collect();
-            let mut new = new.into_iter();
+            let mut shown: Vec<Shown<'_>> = match member.channel {
+                Channel::Node(node) => about_node(events.iter(), node),
+                Channel::Project(_) | Channel::Execution(_) | Channel::User => {
+                    events.iter().map(Event::whole).collect()
+                }
+            };
+            shown.retain(|e| e.seq() > position);
+            let mut new = shown.into_iter();
             while !new.as_slice().is_empty() {
                 peer.outbound.has_room().await;
                 if room.rights_looks() != *rights_looks {
                     *rights_looks = room.rights_looks();
-                    standing(app, room, peer).await?;
+                    standing(app, room, member).await?;
                 }
                 let mut chunk: Vec<Frame> = Vec::new();
                 while chunk.iter().map(Frame::size).sum::<usize>() < CHUNK_BYTES
                     && let Some(event) = new.next()
                 {
-                    chunk.push(event.render(member.generation, peer.user.id, peer.client));
+                    chunk.push(event.render(member.channel, member.generation, peer.user.id, peer.client));
                 }
-                peer.outbound.push(&chunk, Lane::Durable, room.project);
+                peer.outbound.push(&chunk, Lane::Durable, member.channel);
             }
             position = row.seq;
         }
     }
 }
 
-fn push(peer: &Peer, project: ProjectId, message: ServerMessage) {
-    peer.outbound.push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, project);
+fn push(member: &Member, message: ServerMessage) {
+    member.peer.outbound.push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, member.channel);
 }

@@ -3,7 +3,7 @@
 //! It holds what the events would have built, the same for everybody: inputs and outputs name the files and nodes that
 //! they refer to and do not contain them.
 
-use glassbox_protocol::{Epoch, ProjectId, Seq};
+use glassbox_protocol::{Epoch, NodeId, ProjectId, Seq};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::{FromRow, Row as _};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::members::standing_columns;
 use super::projects::{self, Project, time_text};
+use super::view::Viewer;
 use super::{Tx, members, view};
 
 /// Most members that a snapshot names.
@@ -50,8 +51,28 @@ pub async fn read(tx: &mut Tx, project: ProjectId) -> sqlx::Result<ProjectSnapsh
         project: projects::by_id(tx, project).await?.ok_or(sqlx::Error::RowNotFound)?,
         nodes: view::project(tx, project).await?.iter().map(json).collect::<sqlx::Result<_>>()?,
         dependencies: dependencies(tx, project).await?,
-        locks: locks(tx, project).await?,
-        executions: executions(tx, project).await?,
+        locks: locks(tx, project, None).await?,
+        executions: executions(tx, project, None).await?,
+        members: project_members(tx, project).await?,
+    })
+}
+
+/// Reads one node of a project and what hangs on it, as [`read`] reads the whole.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_node(tx: &mut Tx, project: ProjectId, node: NodeId) -> sqlx::Result<ProjectSnapshot> {
+    let (epoch, head) = position(tx, project).await?;
+    let found = view::node(tx, node, Viewer::Anybody).await?;
+    let found = found.filter(|found| found.project() == project && !found.is_deleted());
+    Ok(ProjectSnapshot {
+        epoch,
+        head,
+        project: projects::by_id(tx, project).await?.ok_or(sqlx::Error::RowNotFound)?,
+        nodes: found.iter().map(json).collect::<sqlx::Result<_>>()?,
+        dependencies: edges(tx, project, Some(node)).await?,
+        locks: locks(tx, project, Some(node)).await?,
+        executions: executions(tx, project, Some(node)).await?,
         members: project_members(tx, project).await?,
     })
 }
@@ -93,6 +114,10 @@ struct Dependency {
 /// # Errors
 /// The database is away.
 pub async fn dependencies(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<RawValue>>> {
+    edges(tx, project, None).await
+}
+
+async fn edges(tx: &mut Tx, project: ProjectId, node: Option<NodeId>) -> sqlx::Result<Vec<Box<RawValue>>> {
     let rows: Vec<Dependency> = sqlx::query_as(concat!(
         "select
             d.id,
@@ -105,9 +130,11 @@ pub async fn dependencies(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<B
         from nodes s
         join node_dependencies d on d.source_node_id = s.id
         where s.project_id = $1
+            and ($2::uuid is null or $2 in (d.source_node_id, d.target_node_id))
         order by d.created_at, d.id"
     ))
     .bind(project.0)
+    .bind(node.map(Uuid::from))
     .fetch_all(tx.conn())
     .await?;
     rows.iter().map(json).collect()
@@ -123,7 +150,7 @@ struct Lock {
     expires_in_ms: i64,
 }
 
-async fn locks(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<RawValue>>> {
+async fn locks(tx: &mut Tx, project: ProjectId, node: Option<NodeId>) -> sqlx::Result<Vec<Box<RawValue>>> {
     // An SQL writer may store 'infinity'; a lease of a century is as good.
     let rows: Vec<Lock> = sqlx::query_as(concat!(
         "select
@@ -141,9 +168,11 @@ async fn locks(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<RawValue
             and n.deleted_at is null
             and n.locked_by is not null
             and n.lock_expires_at > t.moment
+            and ($2::uuid is null or n.id = $2)
         order by n.id"
     ))
     .bind(project.0)
+    .bind(node.map(Uuid::from))
     .fetch_all(tx.conn())
     .await?;
     rows.iter().map(json).collect()
@@ -161,7 +190,7 @@ struct Execution {
     model_id: Option<String>,
 }
 
-async fn executions(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<RawValue>>> {
+async fn executions(tx: &mut Tx, project: ProjectId, node: Option<NodeId>) -> sqlx::Result<Vec<Box<RawValue>>> {
     let rows: Vec<Execution> = sqlx::query_as(
         "select
             x.id,
@@ -175,9 +204,11 @@ async fn executions(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Box<Raw
         where n.project_id = $1
             and n.deleted_at is null
             and coalesce(x.status, 'pending') in ('pending', 'running', 'paused', 'awaiting_input')
+            and ($2::uuid is null or n.id = $2)
         order by x.created_at, x.id",
     )
     .bind(project.0)
+    .bind(node.map(Uuid::from))
     .fetch_all(tx.conn())
     .await?;
     rows.iter().map(json).collect()
