@@ -152,6 +152,11 @@ export class ProjectStore extends ContentView {
         return this.#locks.handle(nodeId);
     }
 
+    /** All locks of this client here, and its places in queues. */
+    get ownLocks(): LockHandle[] {
+        return this.#locks.handles;
+    }
+
     /** Ends somebody else's lock. */
     breakLock(nodeId: string, reason?: string): Promise<Ack> {
         const payload = { nodeId, ...(reason !== undefined && { reason }) };

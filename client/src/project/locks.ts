@@ -155,6 +155,11 @@ export class Locks {
         return this.#handles.get(nodeId)?.handle;
     }
 
+    /** All that are held or waited for. */
+    get handles(): LockHandle[] {
+        return [...this.#handles.values()].map(({ handle }) => handle);
+    }
+
     /** Takes a lock; with `wait` the promise lasts until it is this client's turn. */
     async acquire(nodeId: string, options: LockOptions = {}): Promise<LockHandle> {
         const present = this.#handles.get(nodeId)?.handle;
@@ -200,7 +205,7 @@ export class Locks {
 
     /** Nothing is held any more. */
     close(): void {
-        for (const { handle } of this.#handles.values()) void handle.release();
+        for (const handle of this.handles) void handle.release();
     }
 
     async #ask(handle: LockHandle, { wait, ttlMs }: LockOptions): Promise<void> {
