@@ -75,14 +75,12 @@ impl SlowReaders {
                 }
             }
         };
+        report.violations.extend(writers.verdict().await?);
         let count = stuck.len();
-        let mut closed = 0;
-        for socket in stuck {
-            closed += usize::from(timeout(SETTLE, ended(socket)).await.unwrap_or(false));
-        }
+        let looks = futures::future::join_all(stuck.into_iter().map(|socket| timeout(SETTLE, ended(socket)))).await;
+        let closed = looks.into_iter().filter(|look| matches!(look, Ok(true))).count();
         sleep(SETTLE).await;
         let after_kib = target.watched.server_rss_kib();
-        report.violations.extend(writers.verdict().await?);
 
         report.figure("members who read and edit", f64::from(self.readers), "sockets");
         report.figure("members who never read", count as f64, "sockets");
