@@ -14,12 +14,13 @@ pub mod worker_key;
 
 use std::collections::HashMap;
 
-use glassbox_protocol::{OrgId, ProjectId, UserId};
+use glassbox_protocol::{OrgId, ProjectId, SessionId, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::Secrets;
+use crate::store::tickets::Opening;
 use crate::store::{self, Database, Origin, Tenant, Tx, members, tickets};
 use rights::ProjectRole;
 use sid::Sid;
@@ -193,6 +194,48 @@ async fn redeem(app: &App, claims: &TicketClaims) -> Result<Identity, AuthError>
         expires_at: claims.session_exp,
         sid: claims.sid,
     })
+}
+
+/// Who opens a socket of the older dialect, and what it goes on from.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Who.
+    pub identity: Identity,
+    /// The ticket that opens all connections of the page; names the page.
+    pub ticket: Uuid,
+    /// The session that it was used for.
+    pub session: SessionId,
+    /// Whether it was used before.
+    pub opening: Opening,
+    /// Until when some page of theirs heard their notifications.
+    pub heard_at: Option<OffsetDateTime>,
+}
+
+/// Says who stands behind `?token=` in the older dialect: the bearer of a ticket, which is used by it for the first time,
+/// or again while that is allowed.
+///
+/// # Errors
+/// As [`AuthError`] says.
+pub async fn authenticate_page(app: &App, token: &str, session: SessionId) -> Result<Page, AuthError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(AuthError::Invalid);
+    }
+    let claims = TicketClaims::verify_older(&app.secrets, token, now())?;
+    let mut tx = app.database.begin(&Tenant::user(claims.sub)).await?;
+    let window_s = i64::from(app.limits.ticket_resume_s);
+    let opening = tickets::redeem_older(&mut tx, claims.jti, claims.sub, session, window_s).await?;
+    let opening = opening.ok_or(AuthError::Invalid)?;
+    let heard_at = tickets::heard_at(&mut tx, claims.sub).await?;
+    let person = store::users::by_id(&mut tx, claims.sub).await?.ok_or(AuthError::Invalid)?;
+    tx.commit().await?;
+    let identity = Identity {
+        user: claims.sub,
+        name: person.name,
+        email: person.email,
+        expires_at: claims.session_exp,
+        sid: claims.sid,
+    };
+    Ok(Page { identity, ticket: claims.jti, session, opening, heard_at })
 }
 
 async fn identity(app: &App, bearer: Bearer) -> Result<Identity, AuthError> {

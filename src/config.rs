@@ -108,6 +108,9 @@ pub struct LimitsConfig {
     /// WebSockets on this instance
     #[arg(long, env = "GLASSBOX_SESSIONS", default_value_t = LimitsConfig::DEFAULT.sessions)]
     pub sessions: usize,
+    /// How long after its session a ticket of the older dialect opens the page's next connection, s; 0 makes it single-use
+    #[arg(long, env = "GLASSBOX_TICKET_RESUME_S", default_value_t = LimitsConfig::DEFAULT.ticket_resume_s)]
+    pub ticket_resume_s: u32,
     /// Connections of one address that have not said who they are
     #[arg(long, env = "GLASSBOX_UNAUTHENTICATED_PER_ADDRESS", default_value_t = LimitsConfig::DEFAULT.unauthenticated_per_address)]
     pub unauthenticated_per_address: usize,
@@ -123,6 +126,7 @@ impl LimitsConfig {
         commands_burst: 200,
         presence_per_second: 60,
         sessions: 20_000,
+        ticket_resume_s: 43_200,
         unauthenticated_per_address: 2_500,
     };
 }

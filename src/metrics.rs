@@ -25,7 +25,7 @@ pub const LATENCY_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 
 /// Says what each number means; once, after the recorder is installed.
 pub fn describe() {
-    describe_gauge!(SESSIONS, "Open WebSockets");
+    describe_gauge!(SESSIONS, "Open WebSockets, by dialect");
     describe_gauge!(ROOMS, "Projects that are open on this instance");
     describe_counter!(COMMANDS, "Commands, by type and outcome");
     describe_counter!(EVENTS_SENT, "Events handed to sessions");
@@ -45,8 +45,8 @@ pub fn describe() {
 }
 
 /// Counts a session that opened (`1`) or ended (`-1`).
-pub fn sessions(delta: i32) {
-    gauge!(SESSIONS).increment(f64::from(delta));
+pub fn sessions(dialect: &'static str, delta: i32) {
+    gauge!(SESSIONS, "dialect" => dialect).increment(f64::from(delta));
 }
 
 /// Tells how many rooms are open.

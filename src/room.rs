@@ -129,6 +129,22 @@ pub enum Message {
         /// What.
         shown: glassbox_protocol::client::PresenceFields,
     },
+    /// A session is in one more place.
+    Appear {
+        /// Names the place; made by the session.
+        entry: glassbox_protocol::SessionId,
+        /// The session.
+        peer: Arc<crate::session::peer::Peer>,
+        /// What it shows there.
+        shown: glassbox_protocol::client::PresenceFields,
+    },
+    /// A session has left such a place.
+    Disappear {
+        /// Which.
+        entry: glassbox_protocol::SessionId,
+        /// How long others still see it there.
+        grace: Duration,
+    },
     /// Another instance tells who is there.
     RemotePresence {
         /// Which.

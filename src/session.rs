@@ -34,6 +34,7 @@ mod own;
 pub mod peer;
 pub mod socket;
 pub mod subscription;
+pub mod v1;
 
 use conversation::Session;
 use hello::{Farewell, greet};
@@ -48,12 +49,31 @@ pub struct Sessions {
     open: DashMap<SessionId, Arc<Peer>>,
     by_client: DashMap<(UserId, ClientId), SessionId>,
     inboxes: Arc<Inboxes>,
+    renderings: v1::renderings::Renderings,
+}
+
+/// What a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// `glassbox.v2`.
+    V2,
+    /// The older one.
+    V1,
+}
+
+impl Dialect {
+    fn name(self) -> &'static str {
+        match self {
+            Dialect::V2 => "v2",
+            Dialect::V1 => "v1",
+        }
+    }
 }
 
 impl Sessions {
     /// No session yet; each that comes gets what is in its user's inbox.
     pub fn new(inboxes: Arc<Inboxes>) -> Self {
-        Self { open: DashMap::new(), by_client: DashMap::new(), inboxes }
+        Self { open: DashMap::new(), by_client: DashMap::new(), inboxes, renderings: Default::default() }
     }
 
     /// Closes the sockets that a user opened here with the sign-in `sid`.
@@ -88,20 +108,20 @@ impl Sessions {
         clients.join_all().await;
     }
 
-    fn enter(&self, peer: &Arc<Peer>) {
+    fn enter(&self, peer: &Arc<Peer>, dialect: Dialect) {
         self.open.insert(peer.session, Arc::clone(peer));
         let former = self.by_client.insert((peer.user.id, peer.client), peer.session);
         if let Some(former) = former.and_then(|id| self.open.get(&id).map(|p| Arc::clone(&p))) {
             former.outbound.close(CloseCode::Replaced, "a newer session of this client took over");
         }
-        crate::metrics::sessions(1);
+        crate::metrics::sessions(dialect.name(), 1);
     }
 
-    fn leave(&self, peer: &Peer) {
+    fn leave(&self, peer: &Peer, dialect: Dialect) {
         self.open.remove(&peer.session);
         self.inboxes.leave(peer);
         self.by_client.remove_if(&(peer.user.id, peer.client), |_, id| *id == peer.session);
-        crate::metrics::sessions(-1);
+        crate::metrics::sessions(dialect.name(), -1);
     }
 }
 
@@ -141,14 +161,14 @@ pub async fn serve<P>(
                 let peer = Arc::new(Peer::new(session, client, user, via, identity.sid, app.limits.outbound_bytes));
                 // What is in the inbox may follow at once, and nothing goes before the welcome.
                 peer.outbound.message(hello::welcome(&app, &peer), None);
-                app.sessions.enter(&peer);
+                app.sessions.enter(&peer, Dialect::V2);
                 Box::pin(app.sessions.inboxes.enter(&peer)).await;
                 if app.is_draining() {
                     peer.outbound.close(CloseCode::ServiceRestart, "the instance restarts");
                 }
                 let ended = Session::new(Arc::clone(&app), Arc::clone(&peer), identity).run(reader, &mut write).await;
                 peer.end();
-                app.sessions.leave(&peer);
+                app.sessions.leave(&peer, Dialect::V2);
                 ended
             }
         };

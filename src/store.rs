@@ -23,6 +23,7 @@ pub mod context;
 pub mod demo;
 pub mod dependencies;
 pub mod events;
+pub mod facts;
 pub mod feed;
 pub mod instances;
 pub mod locks;

@@ -154,6 +154,16 @@ impl TicketClaims {
     pub fn verify(secrets: &Secrets, token: &str) -> Result<Self, AuthError> {
         verify(Kind::Ticket, secrets, token)
     }
+
+    /// Checks a ticket's text, but for the time of its first use: the older dialect may use it again, as its row says. The
+    /// sign-in that asked for it must not be over.
+    ///
+    /// # Errors
+    /// [`AuthError::Invalid`] and [`AuthError::Expired`].
+    pub fn verify_older(secrets: &Secrets, token: &str, now: i64) -> Result<Self, AuthError> {
+        let claims: Self = verify_at(Kind::Ticket, secrets, token, Lifetime::Elsewhere)?;
+        if claims.session_exp <= now { Err(AuthError::Expired) } else { Ok(claims) }
+    }
 }
 
 fn sign(kind: Kind, secrets: &Secrets, claims: &impl Serialize) -> String {
@@ -162,12 +172,31 @@ fn sign(kind: Kind, secrets: &Secrets, claims: &impl Serialize) -> String {
         .expect("claims of ours are JSON and HMAC takes any key")
 }
 
+/// Where the end of a token's life is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lifetime {
+    /// By `exp`.
+    Here,
+    /// By whoever asks.
+    Elsewhere,
+}
+
 fn verify<C: DeserializeOwned>(kind: Kind, secrets: &Secrets, token: &str) -> Result<C, AuthError> {
+    verify_at(kind, secrets, token, Lifetime::Here)
+}
+
+fn verify_at<C: DeserializeOwned>(
+    kind: Kind,
+    secrets: &Secrets,
+    token: &str,
+    lifetime: Lifetime,
+) -> Result<C, AuthError> {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_issuer(&[kind.issuer()]);
     validation.set_audience(&[kind.audience()]);
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     validation.validate_nbf = true;
+    validation.validate_exp = lifetime == Lifetime::Here;
     // The clock is our own.
     validation.leeway = 0;
     let key = DecodingKey::from_secret(&kind.key(secrets));

@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use glassbox_protocol::SUBPROTOCOL;
+use glassbox_protocol::{SUBPROTOCOL, SessionId};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -14,15 +14,23 @@ use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::Query;
 use super::{origin, scope};
 use crate::app::SharedApp;
-use crate::auth;
+use crate::auth::{self, Identity, Page};
 use crate::session;
 
-/// Upgrades to `glassbox.v2`.
+/// How a connection opens.
+enum Opening {
+    /// With `hello`; or as whoever a ticket in the address named.
+    Hello(Option<Identity>),
+    /// In the older dialect.
+    Older(Box<Page>),
+}
+
+/// Upgrades to `glassbox.v2`, or to the older dialect where that is not offered.
 #[utoipa::path(
     get,
     path = "/ws",
     tag = "operation",
-    params(("token" = Option<String>, Query, description = "A ticket; or say who you are in `hello`.")),
+    params(("token" = Option<String>, Query, description = "A ticket; or say who you are in `hello` of `glassbox.v2`.")),
     responses(
         (status = 101, description = "A WebSocket."),
         (status = 400, description = "Not a handshake that the server speaks.", body = ErrorBody),
@@ -40,16 +48,18 @@ pub async fn upgrade(State(app): State<SharedApp>, query: Query, mut request: Re
     if !app.allowed_origins.iter().any(|allowed| allowed.trim() == "*") {
         origin::refuse_strangers(&app, headers)?;
     }
-    if !offers(headers, SUBPROTOCOL) {
-        return Err(ApiError::field("Sec-WebSocket-Protocol", format!("must offer {SUBPROTOCOL}")));
-    }
+    let is_older = !offers(headers, SUBPROTOCOL);
     if app.is_draining() || app.sessions.count() >= app.limits.sessions {
         return Err(ApiError::unavailable().with("reason", "this instance takes no more connections"));
     }
     // A ticket; no other secret may stand in an address.
-    let guest = match query.given("token") {
-        None => None,
-        Some(ticket) => Some(auth::authenticate_ticket(&app, ticket).await?),
+    let opening = match (is_older, query.given("token")) {
+        (true, None) => return Err(ApiError::invalid_token("a ticket is required")),
+        (true, Some(ticket)) => {
+            Opening::Older(Box::new(auth::authenticate_page(&app, ticket, SessionId::random()).await?))
+        }
+        (false, None) => Opening::Hello(None),
+        (false, Some(ticket)) => Opening::Hello(Some(auth::authenticate_ticket(&app, ticket).await?)),
     };
     let place = request.extensions().get::<Place>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
@@ -64,19 +74,31 @@ pub async fn upgrade(State(app): State<SharedApp>, query: Query, mut request: Re
             return error!("an upgraded connection is not the TCP stream that we accepted");
         };
         let kill = app.kill.clone();
+        let (stream, leftover) = (parts.io.into_inner(), parts.read_buf);
+        let serving = async {
+            match opening {
+                Opening::Hello(guest) => session::serve(app, stream, leftover, via, guest, place).await,
+                Opening::Older(page) => {
+                    drop(place);
+                    Box::pin(session::v1::serve(app, stream, leftover, via, *page)).await;
+                }
+            }
+        };
         tokio::select! {
             () = kill.cancelled() => {}
-            () = session::serve(app, parts.io.into_inner(), parts.read_buf, via, guest, place) => {}
+            () = serving => {}
         }
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let answer = [
         (header::CONNECTION, HeaderValue::from_static("upgrade")),
         (header::UPGRADE, HeaderValue::from_static("websocket")),
-        (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
         (header::SEC_WEBSOCKET_ACCEPT, key),
     ];
     response.headers_mut().extend(answer);
+    if !is_older {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
     Ok(response)
 }
 

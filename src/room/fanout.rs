@@ -7,6 +7,7 @@
 //! A room has several channels: its project's, and one for each of its nodes that somebody looks at, which shows what of
 //! the same log concerns that node.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use super::{LINGER, Message, Room, Seat, Surroundings};
 use crate::config::HEAD_BEAT;
 use crate::room::frame::Frame;
 use crate::session::outbound::Lane;
+use crate::session::peer::Peer;
 
 mod delivery;
 mod members;
@@ -62,6 +64,7 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         position,
         tail: Tail::default(),
         presence: Presence::default(),
+        places: HashMap::new(),
         next_presence: None,
         next_relay: None,
         roster_at: Instant::now(),
@@ -128,6 +131,8 @@ struct State {
     members: Members,
     tail: Tail,
     presence: Presence,
+    /// Who is in more places than one, by place.
+    places: HashMap<SessionId, Arc<Peer>>,
     next_presence: Option<Instant>,
     next_relay: Option<Instant>,
     roster_at: Instant,
@@ -153,6 +158,16 @@ impl State {
             Message::Restart { epoch, head } => self.restart(epoch, head).await,
             Message::Presence { session, shown } => {
                 self.presence.show(session, shown);
+                self.presence_changed();
+            }
+            Message::Appear { entry, peer, shown } => {
+                self.presence.appear(entry, public_user(&peer.user), shown);
+                self.places.insert(entry, peer);
+                self.presence_changed();
+            }
+            Message::Disappear { entry, grace } => {
+                self.places.remove(&entry);
+                self.presence.disappear(entry, grace, Instant::now());
                 self.presence_changed();
             }
             Message::RemotePresence { instance, diff } => {
@@ -288,6 +303,9 @@ impl State {
         for (channel, session) in self.members.which(|s| s.member.peer.has_ended()) {
             self.part(channel, session, Departure::Lost);
             self.note_emptiness();
+        }
+        for (entry, _) in self.places.extract_if(|_, peer| peer.has_ended()) {
+            self.presence.leave(entry, Departure::Lost, now);
         }
         if now.duration_since(self.roster_at) >= ROSTER_INTERVAL {
             self.roster_at = now;

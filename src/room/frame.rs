@@ -54,6 +54,17 @@ impl Frame {
         self.0.len()
     }
 
+    /// What the frame carries, without its header.
+    pub fn payload(&self) -> &[u8] {
+        // RFC 6455, section 5.2; never masked.
+        let header = match self.0.get(1) {
+            Some(126) => 4,
+            Some(127) => 10,
+            _ => 2,
+        };
+        self.0.get(header..).unwrap_or_default()
+    }
+
     /// The bytes as they go over the wire.
     pub fn bytes(&self) -> &Bytes {
         &self.0
@@ -88,6 +99,9 @@ mod tests {
         assert_eq!(Frame::text("hi").bytes().as_ref(), b"\x81\x02hi");
         assert_eq!(&Frame::text(&"x".repeat(126)).bytes()[..4], b"\x81\x7e\x00\x7e");
         assert_eq!(&Frame::text(&"x".repeat(65_536)).bytes()[..10], b"\x81\x7f\0\0\0\0\0\x01\0\0");
+        for length in [0, 125, 126, 65_535, 65_536] {
+            assert_eq!(Frame::text(&"x".repeat(length)).payload().len(), length);
+        }
         assert_eq!(Frame::close(4008, "slow").bytes().as_ref(), b"\x88\x06\x0f\xa8slow");
     }
 }

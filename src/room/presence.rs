@@ -121,6 +121,26 @@ impl Presence {
         }
     }
 
+    /// Somebody is here in one more place than their session's own entry can say: with an entry of its own. Comes back
+    /// if its grace runs.
+    pub fn appear(&mut self, entry: SessionId, user: User, shown: PresenceFields) {
+        if let Some(known) = self.entries.get_mut(&entry) {
+            known.leaves_at = None;
+            return self.show(entry, shown);
+        }
+        // Without a client: no session of the same client takes it over.
+        self.insert(entry, Entry { user, state: shown, instance: None, client: None, leaves_at: None, heard_at: None });
+    }
+
+    /// Such an entry goes, after a grace.
+    pub fn disappear(&mut self, entry: SessionId, grace: Duration, now: Instant) {
+        match self.entries.get_mut(&entry) {
+            Some(known) if !grace.is_zero() => known.leaves_at = Some(now + grace),
+            Some(_) => self.leave(entry, Departure::Clean, now),
+            None => {}
+        }
+    }
+
     /// A session of this instance shows something else.
     pub fn show(&mut self, session: SessionId, shown: PresenceFields) {
         if self.update(session, &shown) {

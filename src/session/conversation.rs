@@ -280,7 +280,7 @@ pub(super) enum Ended {
     Closing,
 }
 
-fn rate(per_second: u32, burst: u32) -> DefaultDirectRateLimiter {
+pub(super) fn rate(per_second: u32, burst: u32) -> DefaultDirectRateLimiter {
     let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
     RateLimiter::direct(Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst)))
 }

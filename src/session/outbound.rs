@@ -196,6 +196,11 @@ impl Outbound {
         self.progress.notify_waiters();
     }
 
+    /// Whether less than half of the bound is in use.
+    pub fn is_relaxed(&self) -> bool {
+        self.lock().waiting_bytes() < self.bytes_max / 2
+    }
+
     /// Waits until less than half of the bound is in use, or the session ends. For those who send much at once.
     pub async fn has_room(&self) {
         loop {

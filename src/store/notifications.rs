@@ -5,6 +5,7 @@ use glassbox_protocol::{Fence, NodeId, NotificationId, UserId};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 use sqlx::types::Json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Tx;
@@ -200,4 +201,37 @@ pub async fn note_refusal(tx: &mut Tx, node: NodeId, fence: Fence, user: UserId)
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// The newest of a user's unread notifications since a moment, oldest first, each as the wire shows it. The context must be
+/// the user's, without an organization.
+///
+/// # Errors
+/// The database is away.
+pub async fn unread_since(
+    tx: &mut Tx,
+    user: UserId,
+    since: Option<OffsetDateTime>,
+    limit: i64,
+) -> sqlx::Result<Vec<Box<RawValue>>> {
+    let rows: Vec<Json<Box<RawValue>>> = sqlx::query_scalar(
+        "select realtime.notification_json(n)
+        from (
+            select *
+            from notifications n
+            where n.user_id = $1
+                and n.read_at is null
+                and ($2::timestamptz is null or n.created_at >= $2)
+            order by n.created_at desc nulls last, n.id desc
+            limit $3
+        ) s
+        join notifications n on n.id = s.id
+        order by n.created_at nulls first, n.id",
+    )
+    .bind(user.0)
+    .bind(since)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
 }

@@ -1,6 +1,6 @@
-//! Tickets: which single-use tokens were given and which have been used.
+//! Tickets: which tokens for a WebSocket were given and what became of them.
 
-use glassbox_protocol::UserId;
+use glassbox_protocol::{SessionId, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ pub async fn create(tx: &mut Tx, id: Uuid, user: UserId, sid: Sid, expires_at: O
 pub async fn redeem(tx: &mut Tx, id: Uuid, user: UserId) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "update realtime.tickets
-        set used_at = clock_timestamp()
+        set used_at = clock_timestamp(), dialect = 'v2'
         where id = $1
             and user_id = $2
             and used_at is null
@@ -42,6 +42,110 @@ pub async fn redeem(tx: &mut Tx, id: Uuid, user: UserId) -> sqlx::Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
+/// What a ticket of the older dialect opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The first connection of a page.
+    First,
+    /// A later one.
+    Resumed {
+        /// When the former ones lived last.
+        since: OffsetDateTime,
+    },
+}
+
+/// Uses a ticket for a connection of the older dialect: for the first time in its life, or again within `window_s`
+/// seconds of when its session lived last. `None` if it opens nothing. The context must be its user's.
+///
+/// # Errors
+/// The database is away.
+pub async fn redeem_older(
+    tx: &mut Tx,
+    id: Uuid,
+    user: UserId,
+    session: SessionId,
+    window_s: i64,
+) -> sqlx::Result<Option<Opening>> {
+    let former: Option<Option<OffsetDateTime>> = sqlx::query_scalar(
+        "with former as (
+            select t.id, t.seen_at
+            from realtime.tickets t
+            where t.id = $1
+                and t.user_id = $2
+                and t.voided_at is null
+                and (
+                    (t.used_at is null and t.expires_at > clock_timestamp())
+                    or (t.dialect = 'v1' and t.seen_at > clock_timestamp() - make_interval(secs => $3::double precision))
+                )
+            for update
+        )
+        update realtime.tickets t
+        set used_at = coalesce(t.used_at, clock_timestamp()), dialect = 'v1', seen_at = clock_timestamp(), session_id = $4
+        from former f
+        where t.id = f.id
+        returning f.seen_at",
+    )
+    .bind(id)
+    .bind(user.0)
+    .bind(window_s)
+    .bind(session.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(former.map(|seen_at| seen_at.map_or(Opening::First, |since| Opening::Resumed { since })))
+}
+
+/// Whether a session has told its user of all notifications until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It has.
+    All,
+    /// It has just begun.
+    NotYet,
+}
+
+/// Notes that a session of the older dialect lives, or has just ended; false if a newer one has its ticket. The context
+/// must be its user's.
+///
+/// # Errors
+/// The database is away, or the user is gone.
+pub async fn note_seen(tx: &mut Tx, id: Uuid, user: UserId, session: SessionId, heard: Heard) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "update realtime.tickets
+        set seen_at = clock_timestamp()
+        where id = $1
+            and user_id = $2
+            and session_id = $3",
+    )
+    .bind(id)
+    .bind(user.0)
+    .bind(session.0)
+    .execute(tx.conn())
+    .await?;
+    if heard == Heard::All {
+        sqlx::query(
+            "insert into realtime.listeners (user_id, heard_at)
+            values ($1, clock_timestamp())
+            on conflict (user_id) do update set heard_at = excluded.heard_at",
+        )
+        .bind(user.0)
+        .execute(tx.conn())
+        .await?;
+    }
+    Ok(done.rows_affected() == 1)
+}
+
+/// Until when a connection of the older dialect heard the user's notifications; `None` if there never was one. The
+/// context must be the user's.
+///
+/// # Errors
+/// The database is away.
+pub async fn heard_at(tx: &mut Tx, user: UserId) -> sqlx::Result<Option<OffsetDateTime>> {
+    sqlx::query_scalar("select heard_at from realtime.listeners where user_id = $1")
+        .bind(user.0)
+        .fetch_optional(tx.conn())
+        .await
+}
+
 /// Voids the tickets of a sign-in. The context must be its user's.
 ///
 /// # Errors
@@ -49,7 +153,8 @@ pub async fn redeem(tx: &mut Tx, id: Uuid, user: UserId) -> sqlx::Result<bool> {
 pub async fn void(tx: &mut Tx, user: UserId, sid: Sid) -> sqlx::Result<()> {
     sqlx::query(
         "update realtime.tickets
-        set expires_at = least(expires_at, clock_timestamp())
+        set expires_at = least(expires_at, clock_timestamp()),
+            voided_at = coalesce(voided_at, clock_timestamp())
         where user_id = $1
             and sid = $2",
     )

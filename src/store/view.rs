@@ -93,6 +93,8 @@ impl Node {
 pub enum Viewer {
     /// The rows alone, the same for everybody, as events show them.
     Anybody,
+    /// With nested files, which whoever reads a node may read: the same for all of them.
+    Readers,
     /// With nested files and source nodes.
     User(UserId),
 }
@@ -203,7 +205,7 @@ pub async fn children(tx: &mut Tx, parent: NodeId, user: UserId) -> sqlx::Result
 /// The database is away.
 pub async fn input(tx: &mut Tx, node: NodeId, input: Uuid, user: UserId) -> sqlx::Result<Option<Input>> {
     let Some(row) = query::input(tx, node, input).await? else { return Ok(None) };
-    let related = related(tx, std::slice::from_ref(&row), &[], user).await?;
+    let related = related(tx, std::slice::from_ref(&row), &[], Some(user)).await?;
     Ok(Some(related.input(row)))
 }
 
@@ -213,7 +215,7 @@ pub async fn input(tx: &mut Tx, node: NodeId, input: Uuid, user: UserId) -> sqlx
 /// The database is away.
 pub async fn output(tx: &mut Tx, node: NodeId, output: Uuid, user: UserId) -> sqlx::Result<Option<Output>> {
     let Some(row) = query::output(tx, node, output).await? else { return Ok(None) };
-    let related = related(tx, &[], std::slice::from_ref(&row), user).await?;
+    let related = related(tx, &[], std::slice::from_ref(&row), Some(user)).await?;
     Ok(Some(related.output(row)))
 }
 
@@ -228,7 +230,8 @@ async fn whole(tx: &mut Tx, rows: Vec<NodeRow>, viewer: Viewer, all: Option<Owne
     let outputs = query::outputs(tx, owners).await?;
     let related = match viewer {
         Viewer::Anybody => Related::default(),
-        Viewer::User(user) => related(tx, &inputs, &outputs, user).await?,
+        Viewer::Readers => related(tx, &inputs, &outputs, None).await?,
+        Viewer::User(user) => related(tx, &inputs, &outputs, Some(user)).await?,
     };
     let mut inputs_of: HashMap<Uuid, Vec<Input>> = HashMap::new();
     for row in inputs {
@@ -269,7 +272,12 @@ impl Related {
 
 /// Whoever reads a node may read the files that are attached to it; a source node may lie in a project that they do not
 /// know.
-async fn related(tx: &mut Tx, inputs: &[InputRow], outputs: &[OutputRow], user: UserId) -> sqlx::Result<Related> {
+async fn related(
+    tx: &mut Tx,
+    inputs: &[InputRow],
+    outputs: &[OutputRow],
+    user: Option<UserId>,
+) -> sqlx::Result<Related> {
     let files: HashSet<Uuid> =
         inputs.iter().filter_map(|i| i.file_id).chain(outputs.iter().filter_map(|o| o.file_id)).collect();
     let sources: HashSet<Uuid> = inputs.iter().filter_map(|i| i.source_node_id).collect();
@@ -280,7 +288,9 @@ async fn related(tx: &mut Tx, inputs: &[InputRow], outputs: &[OutputRow], user: 
             related.files.insert(file.id, rendered(&file)?);
         }
     }
-    if !sources.is_empty() {
+    if let Some(user) = user
+        && !sources.is_empty()
+    {
         let ids: Vec<Uuid> = sources.into_iter().collect();
         let mut rows = query::by_ids(tx, &ids).await?;
         rows.retain(|row| row.deleted_at.is_none());

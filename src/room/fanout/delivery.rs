@@ -128,6 +128,9 @@ impl State {
     fn dismiss(&mut self, seats: Vec<(Channel, SessionId)>, reason: UnsubscribedReason, purge: Purge) {
         for (channel, session) in seats {
             let Some(seated) = self.part(channel, session, Departure::Clean) else { continue };
+            for (place, _) in self.places.extract_if(|_, peer| peer.session == session) {
+                self.presence.leave(place, Departure::Clean, Instant::now());
+            }
             if purge == Purge::Queued {
                 seated.outbound().purge(channel);
             }

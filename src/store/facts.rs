@@ -1,0 +1,207 @@
+//! What events of the log do not say: who somebody is, how far an agent's run is, which locks run now. For those who
+//! render an event for somebody that keeps no copy of the project.
+
+use std::collections::HashMap;
+
+use glassbox_protocol::{ExecutionId, NodeId, ProjectId, UserId};
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Tx;
+
+/// Somebody as the people of their organization see them.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub struct Person {
+    id: Uuid,
+    /// Where to write to them.
+    pub email: String,
+    /// How to call them.
+    pub name: Option<String>,
+    /// Their picture.
+    pub avatar_url: Option<String>,
+}
+
+impl Person {
+    /// Their id.
+    pub fn id(&self) -> UserId {
+        UserId(self.id)
+    }
+}
+
+/// Who these people are; those that are not of the organization at hand are left out.
+///
+/// # Errors
+/// The database is away.
+pub async fn people(tx: &mut Tx, users: &[UserId]) -> sqlx::Result<HashMap<UserId, Person>> {
+    let people: Vec<Person> =
+        sqlx::query_as("select u.id, u.email, u.name, u.avatar_url from users u where u.id = any($1)")
+            .bind(users.iter().map(|user| user.0).collect::<Vec<_>>())
+            .fetch_all(tx.conn())
+            .await?;
+    Ok(people.into_iter().map(|person| (person.id(), person)).collect())
+}
+
+/// How far an agent's run is.
+#[derive(Clone, Debug, Default, FromRow, PartialEq)]
+pub struct Progress {
+    /// What it does, by its checkpoint, else by its newest trace event.
+    pub current_step: Option<String>,
+    /// Iterations done, by its checkpoint.
+    pub steps_completed: Option<i64>,
+    /// What it has cost, US dollars.
+    pub estimated_cost: f64,
+    /// What it asks a person, by its checkpoint.
+    pub human_input_request: Option<Json<Value>>,
+}
+
+/// How far a run is now; `None` if it is gone.
+///
+/// # Errors
+/// The database is away.
+pub async fn progress(tx: &mut Tx, execution: ExecutionId) -> sqlx::Result<Option<Progress>> {
+    sqlx::query_as(
+        "select
+            coalesce(
+                case when jsonb_typeof(c.checkpoint -> 'currentStep') = 'string' then c.checkpoint ->> 'currentStep' end,
+                (
+                    select t.event_type
+                    from agent_trace_events t
+                    where t.execution_id = x.id
+                    order by t.sequence_number desc
+                    limit 1
+                )
+            ) as current_step,
+            case
+                when jsonb_typeof(c.checkpoint -> 'iteration') = 'number'
+                    then least((c.checkpoint ->> 'iteration')::numeric, 1000000)::bigint
+            end as steps_completed,
+            coalesce(x.estimated_cost_usd, 0)::double precision as estimated_cost,
+            case
+                when jsonb_typeof(c.checkpoint -> 'humanInputRequest') = 'object'
+                    then c.checkpoint -> 'humanInputRequest'
+            end as human_input_request
+        from agent_executions x
+        cross join lateral (select realtime.object_or_empty(x.langgraph_checkpoint) as checkpoint) c
+        where x.id = $1",
+    )
+    .bind(execution.0)
+    .fetch_optional(tx.conn())
+    .await
+}
+
+/// A lock whose lease runs.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub struct Lock {
+    node_id: Uuid,
+    locked_by: Uuid,
+    /// When it was taken, RFC 3339.
+    pub locked_at: String,
+    /// When it ends by itself, RFC 3339.
+    pub expires_at: String,
+}
+
+impl Lock {
+    /// The locked node.
+    pub fn node(&self) -> NodeId {
+        NodeId(self.node_id)
+    }
+
+    /// Who holds it.
+    pub fn holder(&self) -> UserId {
+        UserId(self.locked_by)
+    }
+}
+
+/// The locks of a project that run now, or that of one node of it; oldest first, at most 1 000.
+///
+/// # Errors
+/// The database is away.
+pub async fn locks(tx: &mut Tx, project: ProjectId, node: Option<NodeId>) -> sqlx::Result<Vec<Lock>> {
+    sqlx::query_as(
+        "select
+            n.id as node_id,
+            n.locked_by,
+            realtime.time_text(n.locked_at) as locked_at,
+            realtime.time_text(n.lock_expires_at) as expires_at
+        from nodes n
+        where n.project_id = $1
+            and ($2::uuid is null or n.id = $2)
+            and n.deleted_at is null
+            and n.locked_by is not null
+            and n.lock_expires_at > clock_timestamp()
+        order by n.locked_at, n.id
+        limit 1000",
+    )
+    .bind(project.0)
+    .bind(node.map(Uuid::from))
+    .fetch_all(tx.conn())
+    .await
+}
+
+/// What somebody who was away missed of locks and deletions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Nodes that are not locked, and may have been.
+    pub unlocked: Vec<NodeId>,
+    /// Nodes that were deleted.
+    pub deleted: Vec<NodeId>,
+}
+
+/// What may have been missed since a moment in a project, or on one node of it; at most 1 000 nodes, the newest.
+///
+/// # Errors
+/// The database is away.
+pub async fn missed(
+    tx: &mut Tx,
+    project: ProjectId,
+    node: Option<NodeId>,
+    since: OffsetDateTime,
+) -> sqlx::Result<Missed> {
+    // Every write of a row moves updated_at; a lease that is over and not swept yet has moved nothing.
+    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
+        "select n.id, n.deleted_at is not null
+        from nodes n
+        where n.project_id = $1
+            and ($2::uuid is null or n.id = $2)
+            and (
+                n.deleted_at >= $3
+                or (
+                    n.deleted_at is null
+                    and exists (select from realtime.locks l where l.node_id = n.id)
+                    and case
+                        when n.locked_by is null then n.updated_at >= $3
+                        else n.lock_expires_at <= clock_timestamp()
+                    end
+                )
+            )
+        order by n.updated_at desc nulls last, n.id
+        limit 1000",
+    )
+    .bind(project.0)
+    .bind(node.map(Uuid::from))
+    .bind(since)
+    .fetch_all(tx.conn())
+    .await?;
+    let mut missed = Missed::default();
+    for (id, is_deleted) in rows {
+        match is_deleted {
+            true => missed.deleted.push(NodeId(id)),
+            false => missed.unlocked.push(NodeId(id)),
+        }
+    }
+    Ok(missed)
+}
+
+/// Whether a node of the organization at hand is there and not deleted.
+///
+/// # Errors
+/// The database is away.
+pub async fn is_there(tx: &mut Tx, node: NodeId) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from nodes where id = $1 and deleted_at is null)")
+        .bind(node.0)
+        .fetch_one(tx.conn())
+        .await
+}
