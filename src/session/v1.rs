@@ -17,10 +17,10 @@ use glassbox_protocol::v1::{ServerFrame, ServerMessage};
 use tokio::net::TcpStream;
 use tracing::{Instrument as _, debug, info_span};
 
+use super::Dialect;
 use super::hello::server_time;
 use super::peer::Peer;
 use super::socket::{self, Reader};
-use super::Dialect;
 use crate::app::App;
 use crate::auth::Page;
 use crate::room::frame::Frame;

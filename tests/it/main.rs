@@ -39,5 +39,8 @@ mod support;
 mod templates;
 mod tokens;
 mod users;
+mod v1;
+mod v1_presence;
+mod v1_tickets;
 mod versions;
 mod worker_keys;

@@ -8,6 +8,7 @@ pub mod issuer;
 pub mod mirror;
 pub mod proxy;
 pub mod rest;
+pub mod v1_client;
 pub mod world;
 
 /// How long anything may take in a test before it counts as not happening.

@@ -136,14 +136,7 @@ impl Session {
         if !self.rooms.contains_key(&project) {
             let room = self.app.rooms.open(project, org).map_err(|_| away())?;
             let generation = self.generation;
-            let seat = Seat {
-                room,
-                org,
-                generation,
-                is_synced: false,
-                is_present: false,
-                view: View::default(),
-            };
+            let seat = Seat { room, org, generation, is_synced: false, is_present: false, view: View::default() };
             self.rooms.insert(project, seat);
             self.join(project, Start::Live);
         }

@@ -140,7 +140,9 @@ mod tests {
         ] {
             assert_eq!(check(text).error.code, ErrorCode::BadMessage, "{text}");
         }
-        for channel in ["project:project-1", "node:node-1", "user", "execution:d4c7b8a9-1e2f-4a3b-8c5d-9f0e1a2b3c04", ""] {
+        for channel in
+            ["project:project-1", "node:node-1", "user", "execution:d4c7b8a9-1e2f-4a3b-8c5d-9f0e1a2b3c04", ""]
+        {
             let text = format!(r#"{{"type":"subscribe","payload":{{"channel":"{channel}"}},"requestId":"r"}}"#);
             let malformed = check(&text);
             assert_eq!((malformed.error.code, malformed.request_id), (ErrorCode::InvalidChannel, Some("r".to_owned())));

@@ -104,10 +104,7 @@ async fn understand(app: &App, frame: &Frame) -> anyhow::Result<Option<Incoming>
     Ok(match (head.channel, head.seq, &head.at) {
         (Some(Channel::Project(project)), Some(seq), Some(at)) if is_spoken(&head.kind) => {
             let Some(org) = org_of(app, project).await? else { return Ok(None) };
-            let ready = again(|| {
-                app.sessions.renderings.event(&app.database, org, project, (seq, at), text)
-            })
-            .await?;
+            let ready = again(|| app.sessions.renderings.event(&app.database, org, project, (seq, at), text)).await?;
             let generation = head.generation.unwrap_or_default();
             Some(Incoming::Event { project, generation, request: head.request_id, ready })
         }
@@ -152,10 +149,7 @@ async fn present(
     if !users.is_empty() {
         let Some(org) = org_of(app, project).await? else { return Ok(None) };
         let users: Vec<UserId> = users.into_iter().collect();
-        people = again(|| async {
-            Ok(app.sessions.renderings.people(&app.database, org, &users).await?)
-        })
-        .await?;
+        people = again(|| async { Ok(app.sessions.renderings.people(&app.database, org, &users).await?) }).await?;
     }
     Ok(Some(Incoming::Present { project, generation, change, people }))
 }

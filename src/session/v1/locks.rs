@@ -115,8 +115,7 @@ fn told(
         Wish::Acquire => {
             let lease: Lease = serde_json::from_value(ack.result.unwrap_or_default()).map_err(|_| defect())?;
             let Lease { locked_by, locked_at, lock_expires_at, fence, .. } = lease;
-            let mut message =
-                Facts::default().lock_acquired(project, node, locked_by, locked_at, lock_expires_at);
+            let mut message = Facts::default().lock_acquired(project, node, locked_by, locked_at, lock_expires_at);
             if let Some(email) = lease.locked_by_email {
                 message.locked_by_email.clone_from(&email);
                 message.user_email = email;

@@ -157,8 +157,7 @@ impl View {
             Some(known) => known.came_ms,
             None => came_ms(member.session_id, now_ms),
         };
-        let mut entry =
-            Entry { user: member.user.id, node: None, doing: Doing::Viewing, cursor: None, came_ms };
+        let mut entry = Entry { user: member.user.id, node: None, doing: Doing::Viewing, cursor: None, came_ms };
         entry.show(&member.state);
         touched.extend(entry.node);
         if let Some(former) = self.entries.insert(member.session_id, entry) {

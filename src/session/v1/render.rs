@@ -180,7 +180,8 @@ pub fn event(project: ProjectId, frame: EventFrame, facts: &Facts) -> Vec<Render
             node_ids.into_iter().flat_map(|node| renderer.parts(node, changed)).collect()
         }
         Event::NodeDeleted { node_id } => {
-            let message = v1::NodeDeleted { project_id: project, node_id, deleted_by: by.clone(), updated_by: by.clone() };
+            let message =
+                v1::NodeDeleted { project_id: project, node_id, deleted_by: by.clone(), updated_by: by.clone() };
             vec![Rendered::of_node(node_id, ServerMessage::NodeDeleted(message))]
         }
         Event::LockAcquired { node_id, locked_by, locked_at, expires_at, .. } => {
