@@ -1,10 +1,12 @@
 //! Tickets: which tokens for a WebSocket were given and what became of them.
 
+use std::time::Duration;
+
 use glassbox_protocol::{SessionId, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Tx;
+use super::{Tx, users};
 use crate::auth::sid::Sid;
 
 /// Notes a new ticket. The context must be its user's.
@@ -94,44 +96,64 @@ pub async fn redeem_older(
     Ok(former.map(|seen_at| seen_at.map_or(Opening::First, |since| Opening::Resumed { since })))
 }
 
-/// Whether a session has told its user of all notifications until now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// It has.
-    All,
-    /// It has just begun.
-    NotYet,
+/// What is noted of a session of the older dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct Sign {
+    /// The session.
+    pub session: SessionId,
+    /// How long ago its client was there for certain; what was sent since may not have arrived.
+    pub ago: Duration,
+    /// Whether its user was told of all notifications until then; not by one that has just begun.
+    pub has_told: bool,
 }
 
-/// Notes that a session of the older dialect lives, or has just ended; false if a newer one has its ticket. The context
-/// must be its user's.
+/// What a session of the older dialect is to its ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The newest that it opened.
+    Newest,
+    /// One that a newer one has replaced.
+    Replaced,
+    /// One of a user who is gone.
+    Gone,
+}
+
+/// Notes that a session of the older dialect lives, or has just ended. The context must be its user's.
 ///
 /// # Errors
-/// The database is away, or the user is gone.
-pub async fn note_seen(tx: &mut Tx, id: Uuid, user: UserId, session: SessionId, heard: Heard) -> sqlx::Result<bool> {
+/// The database is away.
+pub async fn note_seen(tx: &mut Tx, id: Uuid, user: UserId, sign: Sign) -> sqlx::Result<Standing> {
     let done = sqlx::query(
         "update realtime.tickets
-        set seen_at = clock_timestamp()
+        set seen_at = clock_timestamp() - make_interval(secs => $4)
         where id = $1
             and user_id = $2
             and session_id = $3",
     )
     .bind(id)
     .bind(user.0)
-    .bind(session.0)
+    .bind(sign.session.0)
+    .bind(sign.ago.as_secs_f64())
     .execute(tx.conn())
     .await?;
-    if heard == Heard::All {
+    if done.rows_affected() == 0 {
+        return Ok(match users::by_id(tx, user).await? {
+            Some(_) => Standing::Replaced,
+            None => Standing::Gone,
+        });
+    }
+    if sign.has_told {
         sqlx::query(
             "insert into realtime.listeners (user_id, heard_at)
-            values ($1, clock_timestamp())
-            on conflict (user_id) do update set heard_at = excluded.heard_at",
+            values ($1, clock_timestamp() - make_interval(secs => $2))
+            on conflict (user_id) do update set heard_at = greatest(listeners.heard_at, excluded.heard_at)",
         )
         .bind(user.0)
+        .bind(sign.ago.as_secs_f64())
         .execute(tx.conn())
         .await?;
     }
-    Ok(done.rows_affected() == 1)
+    Ok(Standing::Newest)
 }
 
 /// Until when a connection of the older dialect heard the user's notifications; `None` if there never was one. The

@@ -284,7 +284,7 @@ async fn runs_are_told_with_their_progress_and_numbers_only_now_and_then() {
     for n in 1..=20 {
         sql(&format!("update agent_executions set total_tokens_in = {n}, total_tokens_out = 5 where id = '$id'")).await;
     }
-    sql("insert into agent_trace_events (execution_id, event_type) values ('$id', 'llm_call')").await;
+    sql("insert into agent_trace_events (execution_id, event_type, event_data) values ('$id', 'llm_call', '{}')").await;
     let checkpoint = r#"{"iteration": 3, "humanInputRequest": {"requestType": "question", "prompt": "Which?"}}"#;
     sql(&format!("update agent_executions set langgraph_checkpoint = '{checkpoint}' where id = '$id'")).await;
     sql("update agent_executions set status = 'awaiting_input', estimated_cost_usd = 0.25 where id = '$id'").await;
@@ -361,6 +361,7 @@ async fn notifications_are_pushed_live_and_what_was_missed_with_the_next_page() 
         assert_eq!((&told["projectId"], &told["nodeId"]), (&json!(scene.project), &json!(node)));
         assert_eq!((&told["userId"], &told["resourceId"]), (&json!(scene.ada.id), &json!(node)));
     }
+    page.settled().await;
     page.cut();
     let sessions = || scene.world.instance(0).app.sessions.count();
     wait_until("the end of the session", Duration::from_secs(5), async || sessions() == 0).await;
@@ -375,7 +376,7 @@ async fn notifications_are_pushed_live_and_what_was_missed_with_the_next_page() 
     let expected: Vec<Value> = (6..=55).map(|n| json!(format!("missed {n}"))).collect();
     assert_eq!(titles, expected, "the newest 50, oldest first, and none that a page has heard");
     let id = last["id"].as_str().expect("an id");
-    scene.ok(Method::PATCH, &format!("/notifications/{id}/read"), Value::Null).await;
+    scene.ok(Method::PATCH, &format!("/users/me/notifications/{id}/read"), Value::Null).await;
     back.subscribe(&format!("project:{}", scene.project)).await;
     back.settled().await;
     assert_eq!(back.payloads(0, "notification").len(), 50, "reading pushes nothing, and no second backlog");

@@ -136,8 +136,11 @@ async fn a_ticket_ends_with_its_sign_in_and_with_its_user() {
 
     let cat = world.user("cat").await;
     let used = ticket(world, &cat).await;
-    V1Client::connect(address, &used).await.settled().await;
+    let page = V1Client::connect(address, &used).await;
+    world.join(scene.org, &cat, "member").await;
+    page.subscribe(&format!("project:{}", scene.project)).await;
     world.sql(&format!("delete from users where id = '{}'", cat.id)).await;
+    assert_eq!(page.closed().await, Some(4503));
     assert_eq!(V1Client::try_connect(address, &used).await.err(), Some(401));
 }
 

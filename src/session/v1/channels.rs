@@ -261,7 +261,11 @@ impl Session {
 
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Lost(project, reason) => self.lose(project, reason),
+            Notice::Lost(project, reason) => {
+                self.lose(project, reason);
+                // It may be the user who is gone.
+                self.look_at_ticket();
+            }
             // It would take the whole state anew, which has no words here: a client that comes again reads its list.
             Notice::Restart(_) => self.peer.outbound.close(CloseCode::ServiceRestart, "the log starts over"),
             Notice::Continue(project, position) => self.join(project, Start::Continue(position)),

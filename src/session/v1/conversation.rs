@@ -36,7 +36,7 @@ use crate::session::peer::Peer;
 use crate::session::socket::{self, Inbound, Reader};
 use crate::store::Tenant;
 use crate::store::facts::Person;
-use crate::store::tickets::{self, Heard, Opening};
+use crate::store::tickets::{self, Opening, Sign, Standing};
 
 /// Presence, locks and other frames per second, and in a burst.
 const FRAMES_PER_SECOND: u32 = 20;
@@ -100,6 +100,8 @@ pub(super) struct Session {
     pub(super) told: HashSet<NotificationId>,
     opened_at: Instant,
     seen_at: Instant,
+    /// The client's last sign of life.
+    alive_at: Instant,
     frames: DefaultDirectRateLimiter,
     channel_frames: DefaultDirectRateLimiter,
     malformed: DefaultDirectRateLimiter,
@@ -153,6 +155,7 @@ impl Session {
             told: HashSet::new(),
             opened_at: now,
             seen_at: now,
+            alive_at: now,
             frames: rate(FRAMES_PER_SECOND, FRAMES_BURST),
             channel_frames: rate(CHANNELS_PER_SECOND, CHANNELS_BURST),
             malformed: rate(MALFORMED_PER_SECOND, MALFORMED_BURST),
@@ -187,17 +190,23 @@ impl Session {
         };
         let farewell = match ended {
             // Whatever the client said: it would stay away for good after 1000.
-            Ended::Client => Farewell::new(CloseCode::GoingAway, ""),
+            Ended::Client => {
+                self.alive_at = Instant::now();
+                Farewell::new(CloseCode::GoingAway, "")
+            }
             Ended::Lost => Farewell::new(CloseCode::GoingAway, "lost"),
             Ended::Violation(code, reason) => Farewell::new(code, reason),
             Ended::Closing => match peer.outbound.closing().or_else(|| out.closing()) {
+                // A sign-in that has ended makes no token invalid here, it takes the access away.
+                Some(closing) if closing.code == CloseCode::TokenInvalid => {
+                    Farewell::new(CloseCode::AccessRevoked, closing.reason)
+                }
                 Some(closing) => Farewell::new(closing.code, closing.reason),
                 None => Farewell::new(CloseCode::InternalError, "ended"),
             },
         };
         Box::pin(self.leave_all(farewell.code)).await;
-        let heard = if self.has_backlog { Heard::All } else { Heard::NotYet };
-        let seen = tokio::time::timeout(Duration::from_secs(2), note_seen(&self.app, &self.page, heard));
+        let seen = tokio::time::timeout(Duration::from_secs(2), note_seen(&self.app, &self.page, self.sign()));
         if let Ok(Err(error)) = seen.await {
             warn!(%error, "note when a session ended");
         }
@@ -213,6 +222,9 @@ impl Session {
                 inbound = reader.next() => {
                     // Anything the client sends is a sign of life.
                     self.is_pong_missing = false;
+                    if !matches!(inbound, Inbound::Lost) {
+                        self.alive_at = Instant::now();
+                    }
                     match inbound {
                         Inbound::Text(text) => {
                             if let Some(ended) = Box::pin(self.frame(&text)).await {
@@ -389,15 +401,7 @@ impl Session {
             return Some(Ended::Violation(CloseCode::TokenExpired, "the session has expired"));
         }
         if now >= self.seen_at + SEEN_INTERVAL {
-            self.seen_at = now;
-            let (app, peer, page) = (Arc::clone(&self.app), Arc::clone(&self.peer), self.page.clone());
-            self.answers.spawn(async move {
-                match note_seen(&app, &page, Heard::All).await {
-                    Ok(true) => {}
-                    Ok(false) => peer.outbound.close(CloseCode::Replaced, "a newer connection took over"),
-                    Err(error) => warn!(%error, "note that a session lives"),
-                }
-            });
+            self.look_at_ticket();
         }
         if !self.has_backlog && now >= self.opened_at + BACKLOG_AFTER {
             self.push_backlog().await;
@@ -410,14 +414,32 @@ impl Session {
         self.let_go(now).await;
         None
     }
+
+    fn sign(&self) -> Sign {
+        Sign { session: self.page.session, ago: self.alive_at.elapsed(), has_told: self.has_backlog }
+    }
+
+    /// Notes that the session lives, and ends it if it should not: on another instance nobody else would.
+    pub(super) fn look_at_ticket(&mut self) {
+        self.seen_at = Instant::now();
+        let (app, peer, page, sign) = (Arc::clone(&self.app), Arc::clone(&self.peer), self.page.clone(), self.sign());
+        self.answers.spawn(async move {
+            match note_seen(&app, &page, sign).await {
+                Ok(Standing::Newest) => {}
+                Ok(Standing::Replaced) => peer.outbound.close(CloseCode::Replaced, "a newer connection took over"),
+                Ok(Standing::Gone) => peer.outbound.close(CloseCode::AccessRevoked, "the user is gone"),
+                Err(error) => warn!(%error, "note that a session lives"),
+            }
+        });
+    }
 }
 
-async fn note_seen(app: &App, page: &Page, heard: Heard) -> sqlx::Result<bool> {
+async fn note_seen(app: &App, page: &Page, sign: Sign) -> sqlx::Result<Standing> {
     let user = page.identity.user;
     let mut tx = app.database.begin(&Tenant::user(user)).await?;
-    let is_newest = tickets::note_seen(&mut tx, page.ticket, user, page.session, heard).await?;
+    let standing = tickets::note_seen(&mut tx, page.ticket, user, sign).await?;
     tx.commit().await?;
-    Ok(is_newest)
+    Ok(standing)
 }
 
 /// Our clock, unix ms; shown, and nothing is decided by it.
