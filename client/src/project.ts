@@ -39,7 +39,7 @@ export class ProjectStore extends ContentView {
         super(connection, channels, `project:${id}`);
         this.#connection = connection;
         this.#queue = queue;
-        this.#locks = new Locks({ connection, queue, projectId: id });
+        this.#locks = new Locks({ connection, queue, projectId: id, changed: () => this.changed() });
         const { channel } = this;
         this.#unshow = queue.show(id, {
             get seq() {

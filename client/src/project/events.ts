@@ -98,7 +98,7 @@ export function changed(node: Node, changes: NodeChanges): Node {
         title: title ?? node.title,
         status: status ?? node.status,
         position: position ?? node.position,
-        metadata: metadata ?? node.metadata ?? {},
+        ...(metadata && { metadata }),
     };
     for (const key of ["description", "parentId", "supervisorUserId"] as const) {
         const value = clearable[key];

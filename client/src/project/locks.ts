@@ -35,6 +35,8 @@ export interface LockContext {
     connection: Connection;
     queue: CommandQueue;
     projectId: string;
+    /** Something about this client's locks is another thing now. */
+    changed(): void;
 }
 
 /** A lock that was asked for. */
@@ -169,6 +171,7 @@ export class Locks {
             const { state } = handle.status.get();
             const isOver = state === "lost" || state === "released";
             if (isOver && this.handle(nodeId) === handle) this.#handles.delete(nodeId);
+            this.#context.changed();
         });
         await this.#ask(handle, options);
         return this.#turn(handle, options.signal);

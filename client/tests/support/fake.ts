@@ -2,13 +2,14 @@
 import { vi } from "vitest";
 import {
     type ClientFrame,
-    Connection,
-    type ConnectionOptions,
+    type Connection,
     fixedIdentity,
+    GlassBox,
+    type GlassBoxOptions,
     type SocketLike,
     type Surroundings,
 } from "../../src/index.js";
-import type { Limits } from "../../src/protocol/generated.js";
+import type { Limits, Node } from "../../src/protocol/generated.js";
 
 export const CLIENT = "291c0dfe-6374-4f80-91a2-e4536f701109";
 export const USER = "5a2f6d1c-8b3e-4f7a-a1c9-6e4d2b0f8c03";
@@ -34,9 +35,14 @@ export class FakeSocket implements SocketLike {
     onerror: ((event: never) => void) | null = null;
     readonly sent: ClientFrame[] = [];
     isClosed = false;
+    /** Whether pings are answered. */
+    isAlive = false;
 
     send(text: string): void {
-        this.sent.push(JSON.parse(text));
+        const frame: ClientFrame = JSON.parse(text);
+        this.sent.push(frame);
+        if (frame.type !== "ping" || !this.isAlive) return;
+        this.say({ type: "pong", payload: { serverTime: "" }, requestId: frame.requestId });
     }
 
     close(): void {
@@ -69,12 +75,13 @@ export class FakeWorld {
     readonly sockets: FakeSocket[] = [];
     readonly surroundings: Surroundings;
     readonly token = vi.fn<() => string | null | Promise<string | null>>(() => "token");
+    readonly box: GlassBox;
     readonly connection: Connection;
     isOnline = true;
     random = 0.5;
     #noticed: ((change: "online" | "offline" | "awake") => void) | undefined;
 
-    constructor(options: Partial<ConnectionOptions> = {}) {
+    constructor(options: Partial<GlassBoxOptions> = {}) {
         this.surroundings = {
             isOnline: () => this.isOnline,
             watch: (listener) => {
@@ -84,7 +91,7 @@ export class FakeWorld {
                 };
             },
         };
-        this.connection = new Connection({
+        this.box = new GlassBox({
             url: "ws://example.org/ws",
             token: this.token,
             socket: () => {
@@ -97,6 +104,7 @@ export class FakeWorld {
             random: () => this.random,
             ...options,
         });
+        this.connection = this.box.connection;
     }
 
     get socket(): FakeSocket {
@@ -142,5 +150,107 @@ export class FakeWorld {
     async live(limits: Partial<Limits> = {}): Promise<FakeSocket> {
         this.connection.connect();
         return this.welcome(limits);
+    }
+}
+
+export const PROJECT = "7b1f0f5e-6f0a-4c55-9d0e-0d6a3a1c9e01";
+export const CHANNEL = `project:${PROJECT}`;
+
+/** A node as the server has it. */
+export function node(id: string, more: Partial<Node> = {}): Node {
+    const at = "2026-11-22T17:00:00Z";
+    const place = { orgId: "org", projectId: PROJECT, position: { x: 0, y: 0 } };
+    return {
+        id,
+        ...place,
+        title: id,
+        status: "draft",
+        authorType: "human",
+        version: 1,
+        createdAt: at,
+        updatedAt: at,
+        ...more,
+    };
+}
+
+/** The server's side of one project's channel on one socket. */
+export class FakeChannel {
+    readonly #socket: FakeSocket;
+    #generation = 0;
+
+    constructor(
+        socket: FakeSocket,
+        public seq = 0,
+        public epoch = EPOCH,
+        readonly name = CHANNEL,
+    ) {
+        this.#socket = socket;
+    }
+
+    /** The newest question. */
+    get asked() {
+        return this.#socket
+            .of("subscribe")
+            .filter(({ payload }) => payload.channel === this.name)
+            .at(-1);
+    }
+
+    subscribed(generation = this.#generation + 1): void {
+        this.#generation = generation;
+        const payload = { channel: this.name, role: "member", epoch: this.epoch, head: this.seq, generation };
+        this.#socket.say({ type: "subscribed", payload, requestId: this.asked?.requestId });
+    }
+
+    snapshot(nodes: Node[] = [], part = 1, parts = 1, more: object = {}): void {
+        const rest = { dependencies: [], locks: [], executions: [], members: [], ...more };
+        this.#tell("snapshot", { part, parts, seq: this.seq, nodes, ...rest });
+    }
+
+    synced(seq = this.seq): void {
+        this.#tell("synced", { seq });
+    }
+
+    head(seq = this.seq, epoch = this.epoch): void {
+        this.#tell("head", { seq, epoch });
+    }
+
+    reset(reason: string): void {
+        this.#tell("reset", { reason, epoch: this.epoch, head: this.seq });
+    }
+
+    presence(type: "presence_state" | "presence_diff", payload: object): void {
+        this.#tell(type, { joins: [], leaves: [], updates: [], ...payload });
+    }
+
+    /** The whole opening with a snapshot. */
+    open(nodes: Node[] = [], more: object = {}): void {
+        this.subscribed();
+        this.snapshot(nodes, 1, 1, more);
+        this.synced();
+    }
+
+    /** The next event. */
+    event(type: string, payload: object, more: object = {}): void {
+        this.seq += 1;
+        const envelope = {
+            channel: this.name,
+            seq: this.seq,
+            at: "2026-11-22T17:00:01Z",
+            by: null,
+            generation: this.#generation,
+        };
+        this.#socket.say({ type, payload, ...envelope, txEnd: true, ...more });
+    }
+
+    ack(requestId: string | undefined, payload: object = {}): void {
+        this.#socket.say({ type: "ack", payload: { outcome: "applied", seq: this.seq, ...payload }, requestId });
+    }
+
+    refuse(requestId: string | undefined, code: string, temporary = false): void {
+        this.#socket.say({ type: "error", payload: { code, message: code, temporary }, requestId });
+    }
+
+    #tell(type: string, payload: object): void {
+        this.#socket.say({ type, payload: { channel: this.name, generation: this.#generation, ...payload } });
     }
 }
