@@ -221,5 +221,6 @@ export class ProjectStore extends ContentView {
             if (command.type === "notifications_read") continue;
             applyGuess(this.content, command, { requestId, userId, projectId: this.id, at });
         }
+        for (const collection of Object.values(this.content)) collection.guessed();
     }
 }

@@ -34,21 +34,19 @@ export class Collection<V extends object> {
         values: () => this.#log.values(),
     };
 
-    /** With what is under way. */
-    readonly guessed: Shelf<V> = {
+    /** With what is under way. Written to between `forgetGuesses` and `guessed`. */
+    readonly guesses: Shelf<V> = {
         get: (key) => this.get(key),
         has: (key) => this.get(key) !== undefined,
         set: (key, value) => {
-            this.#changed(!this.guessed.has(key));
             const former = this.#former.get(key);
             // Applied again with the same outcome it stays the same object, and nobody draws it anew.
             this.#guesses.set(key, former && isSame(former, value) ? former : value);
         },
         delete: (key) => {
-            this.#changed(true);
             this.#guesses.set(key, undefined);
         },
-        values: () => this.all.values(),
+        values: () => this.#merged().values(),
     };
 
     /** One thing as it looks. */
@@ -58,29 +56,37 @@ export class Collection<V extends object> {
 
     /** All things as they look; the same map until something changes. */
     get all(): ReadonlyMap<string, V> {
-        if (!this.#all) {
-            const all = new Map(this.#log);
-            for (const [key, value] of this.#guesses) {
-                if (value === undefined) all.delete(key);
-                else all.set(key, value);
-            }
-            this.#all = all;
-        }
+        this.#all ??= this.#merged();
         return this.#all;
     }
 
     /** Takes all guesses back, to make them anew. */
     forgetGuesses(): void {
         this.#former = this.#guesses;
-        if (this.#guesses.size === 0) return;
         this.#guesses = new Map();
-        this.#changed(true);
+    }
+
+    /** The guesses are made. */
+    guessed(): void {
+        const [former, present] = [this.#former, this.#guesses];
+        this.#former = new Map();
+        const isSame = former.size === present.size && [...present].every(([key, value]) => former.get(key) === value);
+        if (!isSame) this.#changed(true);
     }
 
     /** Begins with another state. */
     clear(): void {
         this.#log.clear();
         this.#changed(true);
+    }
+
+    #merged(): Map<string, V> {
+        const all = new Map(this.#log);
+        for (const [key, value] of this.#guesses) {
+            if (value === undefined) all.delete(key);
+            else all.set(key, value);
+        }
+        return all;
     }
 
     #changed(isKey: boolean): void {

@@ -21,8 +21,8 @@ export interface Author {
 
 /** Applies a command that is under way. */
 export function applyGuess(content: Content, command: Command, author: Author): void {
-    const { guessed: nodes } = content.nodes;
-    const { guessed: dependencies } = content.dependencies;
+    const { guesses: nodes } = content.nodes;
+    const { guesses: dependencies } = content.dependencies;
     switch (command.type) {
         case "node_create": {
             const { id } = command.payload;

@@ -67,9 +67,7 @@ export class ContentView {
         const { nodes, dependencies } = this.content;
         const { all } = dependencies;
         if (this.#edges?.all !== all || this.#edges.nodes !== nodes.keysVersion) {
-            const shown = [...all].filter(
-                ([, edge]) => nodes.guessed.has(edge.sourceNodeId) && nodes.guessed.has(edge.targetNodeId),
-            );
+            const shown = [...all].filter(([, edge]) => nodes.get(edge.sourceNodeId) && nodes.get(edge.targetNodeId));
             this.#edges = { nodes: nodes.keysVersion, all, view: new Map(shown) };
         }
         return this.#edges.view;
