@@ -21,7 +21,7 @@ describe("a storm", () => {
         "leaves all with one state and every command with one end (seed %d)",
         async (seed) => {
             const chance = new Chance(seed);
-            const proxy = new BadNetwork(inject("instances"), new Chance(seed + 1));
+            const proxy = await BadNetwork.open(inject("instances"), new Chance(seed + 1));
             const people = await Promise.all([person("ann"), person("bob"), person("cleo")]);
             const [ann, ...others] = people;
             if (!ann) throw new Error("nobody");

@@ -2,6 +2,7 @@
  * A proxy between clients and instances that behaves as badly as networks and servers can: it cuts, stalls, holds back,
  * sends commands twice, swaps commands, and loses events. What it does follows from its seed and from what comes.
  */
+import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Chance } from "./chance.js";
@@ -32,7 +33,7 @@ export class BadNetwork {
     readonly #pipes = new Set<Pipe>();
     #next = 0;
 
-    constructor(
+    private constructor(
         /** `http://` addresses; connections go to one after the other. */
         readonly targets: string[],
         readonly chance: Chance,
@@ -44,6 +45,13 @@ export class BadNetwork {
             this.#pipes.add(pipe);
             client.on("close", () => this.#pipes.delete(pipe));
         });
+    }
+
+    /** Begins to listen. */
+    static async open(targets: string[], chance: Chance): Promise<BadNetwork> {
+        const network = new BadNetwork(targets, chance);
+        await once(network.#server, "listening");
+        return network;
     }
 
     /** An `http://` address. */

@@ -38,8 +38,9 @@ export async function rest<T>(method: string, path: string, who?: Person, body?:
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
     });
-    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
-    return answer.json() as Promise<T>;
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return JSON.parse(text || "null");
 }
 
 /** A new project of a new organization; the others are its members. */
