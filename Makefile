@@ -18,10 +18,11 @@ two: install ## two instances on one embedded database, ports 8080 and 8081 (POR
 test: install check ## install what is missing, then every check and every test
 	scripts/test.sh
 
-check: ## format, lints, generated schema, licences and banned crates
+check: ## format, lints, types, generated files, licences and banned crates
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo test --quiet -p glassbox-protocol --features schema
+	scripts/client.sh check
 	scripts/check-licences.py --self-test
 	scripts/check-licences.py
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check licenses bans sources; fi
@@ -32,6 +33,9 @@ fmt: ## format the code
 build: ## build the release program
 	cargo build --release
 
+client: install ## build the TypeScript client into client/dist
+	scripts/client.sh build
+
 load: install ## run the load tests, e.g. make load ARGS="--help"
 	cargo run --release -p glassbox-load -- $(ARGS)
 
@@ -41,4 +45,4 @@ clean-data: ## stop the embedded PostgreSQL and remove its data
 install:
 	@scripts/install-missing.sh
 
-.PHONY: help run two test check fmt build load clean-data install
+.PHONY: help run two test check fmt build client load clean-data install

@@ -3,6 +3,7 @@
 set -euo pipefail
 
 rust_minor_min=95 # rust-version in Cargo.toml is 1.95
+node_major_min=20 # engines in client/package.json
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -26,6 +27,12 @@ if ((${#missing[@]})); then
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q update
     apt-get -qy install --no-install-recommends "${missing[@]}"
+fi
+
+node_version=$(node --version)
+if ((10#$(cut -d . -f 1 <<<"${node_version#v}") < node_major_min)); then
+    echo "node $node_version is too old: version $node_major_min or newer is needed" >&2
+    exit 1
 fi
 
 how="install Rust 1.$rust_minor_min or newer with rustup, then try again"

@@ -12,4 +12,5 @@ export GLASSBOX_DATA_DIR=${GLASSBOX_TEST_DATA_DIR:-$default}
 trap 'scripts/database.sh stop' EXIT
 
 cargo test --workspace --all-features
+scripts/client.sh test
 tests/api/run.sh

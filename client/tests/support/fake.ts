@@ -222,6 +222,11 @@ export class FakeChannel {
         this.#tell(type, { joins: [], leaves: [], updates: [], ...payload });
     }
 
+    /** What an execution has done so far. */
+    trace(state: object): void {
+        this.#tell("trace_state", { seq: this.seq, ...state });
+    }
+
     /** The whole opening with a snapshot. */
     open(nodes: Node[] = [], more: object = {}): void {
         this.subscribed();

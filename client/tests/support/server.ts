@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
+import { homedir } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { TestProject } from "vitest/node";
 
@@ -31,7 +32,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
             [ports[2], ports[3]],
         ]) {
             // One after the other: the first makes the database.
-            children.push(await started(program, port ?? 0, metricsPort ?? 0));
+            const more = children.length === 0 ? ["--demo"] : [];
+            children.push(await started(program, port ?? 0, metricsPort ?? 0, more));
         }
     } catch (error) {
         await stop();
@@ -44,11 +46,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
     return stop;
 }
 
-async function started(program: string, port: number, metricsPort: number): Promise<ChildProcess> {
-    const child = spawn(program, ["serve"], {
+async function started(program: string, port: number, metricsPort: number, more: string[]): Promise<ChildProcess> {
+    const child = spawn(program, ["serve", ...more], {
         env: {
             ...process.env,
-            ...(process.env.GLASSBOX_TEST_DATA_DIR && { GLASSBOX_DATA_DIR: process.env.GLASSBOX_TEST_DATA_DIR }),
+            GLASSBOX_DATA_DIR: dataDirectory(),
             PORT: String(port),
             GLASSBOX_METRICS_PORT: String(metricsPort),
             GLASSBOX_DEVELOPMENT: "true",
@@ -71,6 +73,13 @@ async function started(program: string, port: number, metricsPort: number): Prom
         if (Date.now() > until) throw new Error("the server does not get ready");
         await new Promise((resolve) => setTimeout(resolve, 100));
     }
+}
+
+/** Where the other tests have theirs, never where `make run` has its own. */
+function dataDirectory(): string {
+    const { GLASSBOX_TEST_DATA_DIR, GLASSBOX_DATA_DIR, XDG_DATA_HOME } = process.env;
+    const shared = process.getuid?.() === 0 ? "/var/lib" : (XDG_DATA_HOME ?? `${homedir()}/.local/share`);
+    return GLASSBOX_TEST_DATA_DIR ?? GLASSBOX_DATA_DIR ?? `${shared}/glassbox-test`;
 }
 
 function stopped(child: ChildProcess): Promise<void> {
