@@ -94,9 +94,12 @@ impl Sessions {
     /// Tells every client to go elsewhere, each after a delay of its own within the drain time, and closes it then.
     pub async fn drain(&self, within: Duration) {
         let mut clients = JoinSet::new();
-        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        for peer in self.peers() {
-            let retry_after_ms = rand::rng().random_range(0..=within_ms);
+        let peers = self.peers();
+        let share = within.checked_div(u32::try_from(peers.len()).unwrap_or(u32::MAX)).unwrap_or(within);
+        for (n, peer) in (0..).zip(peers) {
+            // One after the other, each somewhere in its own share of the time: no moment sees many go.
+            let delay = share.saturating_mul(n) + share.mul_f64(rand::rng().random_range(0.0..1.0));
+            let retry_after_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             peer.outbound.message(ServerMessage::Moving(Moving { retry_after_ms }), None);
             clients.spawn(async move {
                 // A client that follows the hint is gone by then.
