@@ -27,12 +27,14 @@ use crate::room::frame::Frame;
 use crate::store::Via;
 
 mod channels;
+mod clock;
 mod conversation;
 mod decode;
 mod inlet;
 mod locks;
 mod notifications;
 mod pace;
+mod page;
 mod places;
 mod presence;
 mod render;

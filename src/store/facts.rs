@@ -194,14 +194,3 @@ pub async fn missed(
     }
     Ok(missed)
 }
-
-/// Whether a node of the organization at hand is there and not deleted.
-///
-/// # Errors
-/// The database is away.
-pub async fn is_there(tx: &mut Tx, node: NodeId) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select exists (select from nodes where id = $1 and deleted_at is null)")
-        .bind(node.0)
-        .fetch_one(tx.conn())
-        .await
-}

@@ -40,6 +40,7 @@ mod templates;
 mod tokens;
 mod users;
 mod v1;
+mod v1_locks;
 mod v1_presence;
 mod v1_tickets;
 mod versions;

@@ -22,7 +22,7 @@ use crate::room::{Message, Room};
 use crate::session::outbound::Lane;
 use crate::session::peer::Notice;
 use crate::session::subscription::{self, Start};
-use crate::store::{Tenant, facts, members};
+use crate::store::{Tenant, members, tree};
 
 pub use super::places::Own;
 
@@ -128,7 +128,7 @@ impl Session {
         let (org, project) = match channel {
             Channel::Project(project) => match self.rooms.get(&project) {
                 Some(seat) => (seat.org, project),
-                None => (subscription::locate(&self.app, project).await.map_err(refusal)?, project),
+                None => subscription::locate(&self.app, channel).await.map_err(refusal)?,
             },
             Channel::Node(node) => self.place_of(node).await?,
             Channel::Execution(_) | Channel::User => return Err(unauthorized()),
@@ -152,7 +152,7 @@ impl Session {
         let look = async {
             let Some((org, project)) = members::locate_node(&self.app.database, node).await? else { return Ok(None) };
             let mut tx = self.app.database.begin(&Tenant::member(org, user)).await?;
-            Ok(facts::is_there(&mut tx, node).await?.then_some((org, project)))
+            Ok(tree::is_undeleted(&mut tx, node).await?.then_some((org, project)))
         };
         let found: sqlx::Result<_> = look.await;
         let place = found.map_err(|error| refusal(subscription::unavailable(&error)))?.ok_or_else(unauthorized)?;
@@ -168,7 +168,7 @@ impl Session {
         let (app, room, peer) = (Arc::clone(&self.app), Arc::clone(&seat.room), Arc::clone(&self.peer));
         let generation = seat.generation;
         self.joins.spawn(async move {
-            let outcome = subscription::join(&app, room, &peer, generation, start).await;
+            let outcome = subscription::join(&app, room, &peer, Channel::Project(project), generation, start).await;
             (project, generation, outcome)
         });
     }
@@ -244,10 +244,11 @@ impl Session {
         for project in empty {
             let Some(seat) = self.rooms.remove(&project) else { continue };
             self.generation += 1;
-            let leave = Message::Leave { session: self.peer.session, departure: Departure::Clean };
+            let channel = Channel::Project(project);
+            let leave = Message::Leave { session: self.peer.session, channel, departure: Departure::Clean };
             // A room that has closed has let go of its members.
             let _ = seat.room.tell(leave).await;
-            self.peer.outbound.purge(project);
+            self.peer.outbound.purge(Channel::Project(project));
         }
     }
 
@@ -261,14 +262,16 @@ impl Session {
 
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Lost(project, reason) => {
+            Notice::Lost(Channel::Project(project), reason) => {
                 self.lose(project, reason);
                 // It may be the user who is gone.
                 self.look_at_ticket();
             }
             // It would take the whole state anew, which has no words here: a client that comes again reads its list.
             Notice::Restart(_) => self.peer.outbound.close(CloseCode::ServiceRestart, "the log starts over"),
-            Notice::Continue(project, position) => self.join(project, Start::Continue(position)),
+            Notice::Continue(Channel::Project(project), position) => self.join(project, Start::Continue(position)),
+            // It is in rooms by their projects' channels alone.
+            Notice::Lost(..) | Notice::Continue(..) => {}
         }
     }
 
@@ -276,8 +279,8 @@ impl Session {
     fn lose(&mut self, project: ProjectId, reason: UnsubscribedReason) {
         self.rooms.remove(&project);
         self.generation += 1;
-        self.peer.outbound.purge(project);
-        self.out.purge(project);
+        self.peer.outbound.purge(Channel::Project(project));
+        self.out.purge(Channel::Project(project));
         // The room has let go of its places as well.
         self.own.retain(|_, own| own.project != project);
         self.places.retain(|_, place| place.1 != project);
@@ -304,8 +307,9 @@ impl Session {
             false => Departure::Lost,
         };
         self.go_all(departure).await;
-        for (_, seat) in self.rooms.drain() {
-            let _ = seat.room.tell(Message::Leave { session: self.peer.session, departure }).await;
+        for (project, seat) in self.rooms.drain() {
+            let channel = Channel::Project(project);
+            let _ = seat.room.tell(Message::Leave { session: self.peer.session, channel, departure }).await;
         }
     }
 
@@ -325,7 +329,7 @@ impl Session {
         match self.state_of(org, project, node).await {
             Ok(messages) => {
                 for message in messages {
-                    self.out.push(&[stamped(message, None)], Lane::Durable, project);
+                    self.out.push(&[stamped(message, None)], Lane::Durable, Channel::Project(project));
                 }
             }
             Err(error) => {

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use glassbox_protocol::server::CloseCode;
 use glassbox_protocol::v1::client::Doing;
@@ -25,8 +24,7 @@ use super::render::{About, Audience};
 use super::renderings::Ready;
 use super::{decode, stamped};
 use crate::app::App;
-use crate::auth::{self, Page};
-use crate::config::{PING_INTERVAL, PONG_DEADLINE};
+use crate::auth::Page;
 use crate::room::Room;
 use crate::room::frame::Frame;
 use crate::session::conversation::rate;
@@ -34,9 +32,8 @@ use crate::session::hello::Farewell;
 use crate::session::outbound::{Lane, Outbound};
 use crate::session::peer::Peer;
 use crate::session::socket::{self, Inbound, Reader};
-use crate::store::Tenant;
 use crate::store::facts::Person;
-use crate::store::tickets::{self, Opening, Sign, Standing};
+use crate::store::tickets::Opening;
 
 /// Presence, locks and other frames per second, and in a burst.
 const FRAMES_PER_SECOND: u32 = 20;
@@ -51,14 +48,6 @@ const MALFORMED_BURST: u32 = 20;
 const RATE_REFUSALS_MAX: u32 = 200;
 /// What may wait for a room to be live.
 const DEFERRED_MAX: usize = 1000;
-/// How long a session may outlive its parent session, s.
-const TOKEN_GRACE_S: i64 = 25;
-/// When unread notifications are pushed to a page that subscribes to nothing.
-const BACKLOG_AFTER: Duration = Duration::from_secs(1);
-/// How often a session notes that it lives.
-const SEEN_INTERVAL: Duration = Duration::from_secs(120);
-/// How soon a list that had no room is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// What was looked up and not told yet.
 const INCOMING_MAX: usize = 16;
 
@@ -69,7 +58,7 @@ pub(super) struct Session {
     pub(super) peer: Arc<Peer>,
     /// What waits for the client.
     pub(super) out: Arc<Outbound>,
-    page: Page,
+    pub(super) page: Page,
     /// When the connections of the page lived last, if this is not the first.
     pub(super) since: Option<OffsetDateTime>,
     pub(super) rooms: HashMap<ProjectId, Seat>,
@@ -94,23 +83,23 @@ pub(super) struct Session {
     pub(super) is_list_due: bool,
     pub(super) answers: JoinSet<()>,
     pub(super) own_requests: VecDeque<RequestId>,
-    pace: Pace<(ProjectId, Ready)>,
+    pub(super) pace: Pace<(ProjectId, Ready)>,
     pub(super) heard_at: Option<OffsetDateTime>,
     pub(super) has_backlog: bool,
     pub(super) told: HashSet<NotificationId>,
-    opened_at: Instant,
-    seen_at: Instant,
+    pub(super) opened_at: Instant,
+    pub(super) seen_at: Instant,
     /// The client's last sign of life.
-    alive_at: Instant,
+    pub(super) alive_at: Instant,
     frames: DefaultDirectRateLimiter,
     channel_frames: DefaultDirectRateLimiter,
     malformed: DefaultDirectRateLimiter,
     rate_refusals: u32,
-    pinged_at: Instant,
-    is_pong_missing: bool,
+    pub(super) pinged_at: Instant,
+    pub(super) is_pong_missing: bool,
 }
 
-enum Ended {
+pub(super) enum Ended {
     /// The client closed.
     Client,
     /// The connection broke.
@@ -206,10 +195,7 @@ impl Session {
             },
         };
         Box::pin(self.leave_all(farewell.code)).await;
-        let seen = tokio::time::timeout(Duration::from_secs(2), note_seen(&self.app, &self.page, self.sign()));
-        if let Ok(Err(error)) = seen.await {
-            warn!(%error, "note when a session ended");
-        }
+        self.note_end().await;
         farewell
     }
 
@@ -358,88 +344,19 @@ impl Session {
             About::Execution { id, status, has_trace: false } => {
                 let now = Instant::now();
                 if let Some((project, ready)) = self.pace.take(*id, status, (project, ready.clone()), now) {
-                    self.out.push(&[ready.frame], Lane::Durable, project);
+                    self.out.push(&[ready.frame], Lane::Durable, Channel::Project(project));
                 }
             }
             About::Lock | About::Node | About::Execution { .. } => {
-                self.out.push(std::slice::from_ref(&ready.frame), Lane::Durable, project);
+                self.out.push(std::slice::from_ref(&ready.frame), Lane::Durable, Channel::Project(project));
             }
         }
     }
 
-    fn is_for_us(&self, project: ProjectId, ready: &Ready) -> bool {
+    pub(super) fn is_for_us(&self, project: ProjectId, ready: &Ready) -> bool {
         self.channels.contains_key(&Channel::Project(project))
             || (ready.audience == Audience::ProjectAndNode && self.channels.contains_key(&Channel::Node(ready.node)))
     }
-
-    // The clock -------------------------------------------------------------------------------------------------
-
-    fn wake_at(&self) -> Instant {
-        let heart = match self.is_pong_missing {
-            true => self.pinged_at + PONG_DEADLINE,
-            false => self.pinged_at + PING_INTERVAL,
-        };
-        let token_in = u64::try_from(self.page.identity.expires_at + TOKEN_GRACE_S - auth::now()).unwrap_or(0);
-        let token = Instant::now() + Duration::from_secs(token_in.min(86_400));
-        let backlog = (!self.has_backlog).then_some(self.opened_at + BACKLOG_AFTER);
-        let list = self.is_list_due.then(|| Instant::now() + RETRY_INTERVAL);
-        let others = [Some(self.seen_at + SEEN_INTERVAL), backlog, list, self.pace.next(), self.next_leave()];
-        others.into_iter().flatten().fold(heart.min(token), Instant::min)
-    }
-
-    async fn clock(&mut self) -> Option<Ended> {
-        let now = Instant::now();
-        if self.is_pong_missing && now >= self.pinged_at + PONG_DEADLINE {
-            return Some(Ended::Violation(CloseCode::PongMissing, "no sign of life"));
-        }
-        if !self.is_pong_missing && now >= self.pinged_at + PING_INTERVAL {
-            self.out.send(Frame::ping());
-            self.pinged_at = now;
-            self.is_pong_missing = true;
-        }
-        if auth::now() >= self.page.identity.expires_at + TOKEN_GRACE_S {
-            return Some(Ended::Violation(CloseCode::TokenExpired, "the session has expired"));
-        }
-        if now >= self.seen_at + SEEN_INTERVAL {
-            self.look_at_ticket();
-        }
-        if !self.has_backlog && now >= self.opened_at + BACKLOG_AFTER {
-            self.push_backlog().await;
-        }
-        for (project, ready) in self.pace.due(now) {
-            if self.is_for_us(project, &ready) {
-                self.out.push(&[ready.frame], Lane::Durable, project);
-            }
-        }
-        self.let_go(now).await;
-        None
-    }
-
-    fn sign(&self) -> Sign {
-        Sign { session: self.page.session, ago: self.alive_at.elapsed(), has_told: self.has_backlog }
-    }
-
-    /// Notes that the session lives, and ends it if it should not: on another instance nobody else would.
-    pub(super) fn look_at_ticket(&mut self) {
-        self.seen_at = Instant::now();
-        let (app, peer, page, sign) = (Arc::clone(&self.app), Arc::clone(&self.peer), self.page.clone(), self.sign());
-        self.answers.spawn(async move {
-            match note_seen(&app, &page, sign).await {
-                Ok(Standing::Newest) => {}
-                Ok(Standing::Replaced) => peer.outbound.close(CloseCode::Replaced, "a newer connection took over"),
-                Ok(Standing::Gone) => peer.outbound.close(CloseCode::AccessRevoked, "the user is gone"),
-                Err(error) => warn!(%error, "note that a session lives"),
-            }
-        });
-    }
-}
-
-async fn note_seen(app: &App, page: &Page, sign: Sign) -> sqlx::Result<Standing> {
-    let user = page.identity.user;
-    let mut tx = app.database.begin(&Tenant::user(user)).await?;
-    let standing = tickets::note_seen(&mut tx, page.ticket, user, sign).await?;
-    tx.commit().await?;
-    Ok(standing)
 }
 
 /// Our clock, unix ms; shown, and nothing is decided by it.

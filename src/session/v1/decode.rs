@@ -35,10 +35,10 @@ pub struct Malformed {
 ///
 /// # Errors
 /// `BAD_MESSAGE` or `INVALID_CHANNEL`.
-pub fn frame(text: &str) -> Result<(ClientMessage, Option<String>), Malformed> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| Malformed {
-        error: bad(format!("expected an object with type, payload and requestId: {e}")),
-        request_id: None,
+pub fn frame(text: &str) -> Result<(ClientMessage, Option<String>), Box<Malformed>> {
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|e| {
+        let error = bad(format!("expected an object with type, payload and requestId: {e}"));
+        Box::new(Malformed { error, request_id: None })
     })?;
     let request_id = envelope
         .request_id
@@ -46,7 +46,7 @@ pub fn frame(text: &str) -> Result<(ClientMessage, Option<String>), Malformed> {
         .filter(|id| id.len() <= REQUEST_ID_BYTES_MAX);
     match message(&envelope) {
         Ok(message) => Ok((message, request_id)),
-        Err(error) => Err(Malformed { error, request_id }),
+        Err(error) => Err(Box::new(Malformed { error, request_id })),
     }
 }
 

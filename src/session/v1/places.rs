@@ -160,7 +160,7 @@ impl Session {
             };
             // Durable, since there is room: a list that was dropped would count as told.
             let frame = stamped(ServerMessage::PresenceUpdate(message), None);
-            self.out.push(&[frame], Lane::Durable, project);
+            self.out.push(&[frame], Lane::Durable, Channel::Project(project));
         }
     }
 

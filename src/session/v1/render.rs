@@ -348,3 +348,6 @@ pub fn person(who: Option<&Person>, id: UserId) -> v1::Actor {
 pub fn email_of(who: Option<&Person>, id: UserId) -> String {
     who.map_or_else(|| format!("{id}@users.invalid"), |who| who.email.clone())
 }
+
+#[cfg(test)]
+mod tests;
