@@ -291,7 +291,8 @@ pub fn not_found() -> Error {
     Error::new(ErrorCode::NotFound, "no such node in this project")
 }
 
-fn gone(node: NodeId) -> Error {
+/// What a command for a deleted node is told.
+pub(crate) fn gone(node: NodeId) -> Error {
     Error::new(ErrorCode::Gone, "the node is deleted").with_details(json!({ "nodeId": node }))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use glassbox_protocol::{Channel, Epoch, OrgId, ProjectId, Seq};
+use glassbox_protocol::{Channel, Epoch, ExecutionId, OrgId, ProjectId, Seq};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,6 +80,7 @@ pub struct Room {
     /// How often rights were looked at again; a join that began before such a look is looked at once more.
     rights_looks: AtomicU64,
     snapshots: snapshot::Snapshots,
+    reader: mpsc::Sender<reader::Track>,
 }
 
 /// What a room's fan-out is told.
@@ -112,6 +113,22 @@ pub enum Message {
         rows: Vec<LogRow>,
         /// When this instance learnt of the newest of them.
         noticed_at: tokio::time::Instant,
+    },
+    /// The log reader follows the trace of an execution from a position on, as long as `wanted` is kept.
+    TraceFollowed {
+        /// Which.
+        execution: ExecutionId,
+        /// Its head.
+        position: Seq,
+        /// Dropped when nobody looks any more.
+        wanted: Arc<()>,
+    },
+    /// The next rows of an execution's log.
+    Trace {
+        /// Which.
+        execution: ExecutionId,
+        /// In order.
+        rows: Vec<LogRow>,
     },
     /// The organization's members changed: look at everybody's rights again.
     RightsChanged,
@@ -229,6 +246,7 @@ impl Room {
             tail_start: AtomicI64::new(i64::MAX),
             rights_looks: AtomicU64::new(0),
             snapshots: snapshot::Snapshots::default(),
+            reader: surroundings.reader.clone(),
         });
         let tasks = &surroundings.tasks;
         tasks.spawn(fanout::run(Arc::downgrade(&room), room.seat(), messages, Arc::clone(surroundings)));
@@ -240,9 +258,22 @@ impl Room {
         Seat { project: self.project, org: self.org, mailbox: self.mailbox.downgrade() }
     }
 
-    /// The room's channel.
-    pub fn channel(&self) -> Channel {
-        Channel::Project(self.project)
+    /// The stream of the log that a channel of this room shows.
+    pub fn stream(&self, channel: Channel) -> Uuid {
+        match channel {
+            Channel::Execution(execution) => execution.0,
+            Channel::Project(_) | Channel::Node(_) | Channel::User => self.project.0,
+        }
+    }
+
+    /// Has the log reader follow the trace of one of the project's executions; false if the room cannot be told of it now.
+    pub async fn follow(&self, execution: ExecutionId) -> bool {
+        let (reply, follows) = oneshot::channel();
+        let track = reader::TrackTrace { execution, project: self.project, reply };
+        match self.reader.send(reader::Track::Trace(track)).await {
+            Ok(()) => follows.await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Hands a command to the writer.

@@ -142,7 +142,7 @@ impl Instance {
         tasks.spawn(room::reader::run(database.clone(), tracks, inboxes, user_tracks, stop.clone()));
         tasks.spawn(backplane::listen(Arc::clone(&app), stop.clone()));
         tasks.spawn(backplane::ring(Arc::clone(&app), stop.clone()));
-        tasks.spawn(lock::sweep(database.clone(), stop.clone()));
+        tasks.spawn(lock::sweep(Arc::clone(&app), stop.clone()));
         tasks.spawn(heartbeat(Arc::clone(&app), living, stop.clone()));
         tasks.spawn(maintain(Arc::clone(&app), stop.clone()));
         let router = http::router(Arc::clone(&app));

@@ -91,6 +91,12 @@ impl Sessions {
         self.open.iter().map(|p| Arc::clone(&p)).collect()
     }
 
+    /// The open session of a client.
+    pub fn find(&self, user: UserId, client: ClientId) -> Option<Arc<Peer>> {
+        let session = *self.by_client.get(&(user, client))?;
+        self.open.get(&session).map(|peer| Arc::clone(&peer))
+    }
+
     /// Tells every client to go elsewhere, each after a delay of its own within the drain time, and closes it then.
     pub async fn drain(&self, within: Duration) {
         let mut clients = JoinSet::new();

@@ -43,6 +43,7 @@ pub mod request_answers;
 pub mod snapshot;
 pub mod templates;
 pub mod tickets;
+pub mod traces;
 pub mod tree;
 pub mod users;
 pub mod versions;

@@ -5,7 +5,7 @@
 //! when an event may have changed somebody's rights, nothing is sent before they were looked at again.
 //!
 //! A room has several channels: its project's, and one for each of its nodes that somebody looks at, which shows what of
-//! the same log concerns that node.
+//! the same log concerns that node, and one for each of its executions whose trace somebody looks at, a log of its own.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -13,14 +13,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use glassbox_protocol::server::{Head, Synced, User};
-use glassbox_protocol::{Channel, Epoch, Seq, ServerMessage, SessionId};
+use glassbox_protocol::{Channel, Epoch, ExecutionId, Seq, ServerMessage, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep_until};
 use tracing::warn;
 
 use super::event::{Shown, about_node};
 use super::presence::{Departure, Presence};
-use super::reader::Track;
+use super::reader::{Track, TrackProject};
 use super::tail::Tail;
 use super::{LINGER, Message, Room, Seat, Surroundings};
 use crate::config::HEAD_BEAT;
@@ -31,9 +31,11 @@ use crate::session::peer::Peer;
 mod delivery;
 mod members;
 mod showing;
+mod traces;
 
 pub use members::Member;
 use members::{Members, Seated};
+use traces::Stream;
 
 /// How often the other instances hear who sits here, so that nobody stays who has gone unnoticed.
 const ROSTER_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,6 +50,8 @@ pub enum JoinOutcome {
     Behind,
     /// The log has another life than the one that the member's state belongs to.
     OtherLife,
+    /// The trace is not followed: the reader has to be asked for it.
+    Unfollowed,
     /// The project is gone.
     Refused,
 }
@@ -63,6 +67,7 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         epoch,
         position,
         tail: Tail::default(),
+        traces: HashMap::new(),
         presence: Presence::default(),
         places: HashMap::new(),
         next_presence: None,
@@ -108,8 +113,8 @@ async fn track(seat: &Seat, surroundings: &Surroundings) -> Option<(Epoch, Seq)>
     let mut delay = Duration::from_millis(50);
     loop {
         let (reply, start) = oneshot::channel();
-        let track = Track { project: seat.project, org: seat.org, mailbox: seat.mailbox.clone(), reply };
-        surroundings.reader.send(track).await.ok()?;
+        let track = TrackProject { project: seat.project, org: seat.org, mailbox: seat.mailbox.clone(), reply };
+        surroundings.reader.send(Track::Project(track)).await.ok()?;
         if let Ok(start) = start.await {
             return Some(start);
         }
@@ -130,6 +135,7 @@ struct State {
     position: Seq,
     members: Members,
     tail: Tail,
+    traces: HashMap<ExecutionId, Stream>,
     presence: Presence,
     /// Who is in more places than one, by place.
     places: HashMap<SessionId, Arc<Peer>>,
@@ -154,6 +160,8 @@ impl State {
                 }
             }
             Message::Events { rows, noticed_at } => self.events(&rows, noticed_at).await,
+            Message::TraceFollowed { execution, position, wanted } => self.trace_followed(execution, position, wanted),
+            Message::Trace { execution, rows } => self.trace(execution, &rows),
             Message::RightsChanged => self.look_at_rights().await,
             Message::Restart { epoch, head } => self.restart(epoch, head).await,
             Message::Presence { session, shown } => {
@@ -208,11 +216,18 @@ impl State {
             return JoinOutcome::Behind;
         }
         // The member may be ahead of this room, whose reader is a moment behind the snapshot; it then skips events.
-        let missed = self.tail.after(position);
-        if position < self.position && missed.first().is_none_or(|e| e.seq != position.next()) {
+        let channel = member.channel;
+        let (at, tail) = match channel {
+            Channel::Execution(execution) => match self.traces.get(&execution) {
+                Some(stream) => (stream.position, &stream.tail),
+                None => return JoinOutcome::Unfollowed,
+            },
+            Channel::Project(_) | Channel::Node(_) | Channel::User => (self.position, &self.tail),
+        };
+        let missed = tail.after(position);
+        if position < at && missed.first().is_none_or(|e| e.seq != position.next()) {
             return JoinOutcome::Behind;
         }
-        let channel = member.channel;
         let events: Vec<Shown<'_>> = match channel {
             Channel::Node(node) => about_node(missed.iter().map(AsRef::as_ref), node),
             Channel::Project(_) | Channel::Execution(_) | Channel::User => missed.iter().map(|e| e.whole()).collect(),
@@ -221,7 +236,7 @@ impl State {
         let frames: Vec<Frame> =
             events.iter().map(|e| e.render(channel, generation, peer.user.id, peer.client)).collect();
         peer.outbound.push(&frames, Lane::Durable, channel);
-        let seq = position.max(self.position);
+        let seq = position.max(at);
         let seated = Seated { member, position: seq, dropped_latest: peer.outbound.dropped_latest() };
         if is_new {
             seated.push(ServerMessage::Synced(Synced { channel, generation, seq }));
@@ -273,6 +288,11 @@ impl State {
 
     /// The log has another life, or a stretch of it is lost: everybody takes the whole state anew.
     async fn restart(&mut self, epoch: Epoch, head: Seq) {
+        // A trace is a log of its own, but of the same life.
+        let with_traces = epoch != self.epoch;
+        if with_traces {
+            self.traces.clear();
+        }
         warn!(project.id = %self.seat.project, members = self.members.count(), "the room starts over");
         self.epoch = epoch;
         self.position = head;
@@ -281,7 +301,7 @@ impl State {
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget().await;
         }
-        for (channel, session) in self.members.which(|_| true) {
+        for (channel, session) in self.members.which(|s| with_traces || !s.is_trace()) {
             // Back in a moment, unless its connection ends just now.
             if let Some(seated) = self.part(channel, session, Departure::Lost) {
                 seated.outbound().purge(channel);
@@ -316,6 +336,7 @@ impl State {
             self.presence_changed();
         }
         self.refresh_presence();
+        self.beat_traces(now);
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget_old();
         }

@@ -2,14 +2,14 @@
 //!
 //! It is woken by a commit of this instance, by a signal from another writer, and by a poll; all three only mean
 //! "look". What it hands to a room is checked: each row begins where the last one ended. Streams are projects, the
-//! organizations of open projects, whose events only say that rights may have changed, and the users of open sessions,
-//! whose events go to their inboxes.
+//! organizations of open projects, whose events only say that rights may have changed, the executions whose trace somebody
+//! looks at, and the users of open sessions, whose events go to their inboxes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use glassbox_protocol::{Epoch, OrgId, ProjectId, Seq, UserId};
+use glassbox_protocol::{Epoch, ExecutionId, OrgId, ProjectId, Seq, UserId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -22,6 +22,11 @@ use super::inbox::{Inboxes, TrackUser};
 use crate::config::POLL_INTERVAL;
 use crate::store::events::{self, LogRow};
 use crate::store::{Commits, Database, Failure};
+use traces::Trace;
+pub use traces::TrackTrace;
+
+mod traces;
+mod users;
 
 /// How long to wait before looking again at a room whose mailbox was full.
 const BUSY_ROOM_DELAY: Duration = Duration::from_millis(5);
@@ -30,8 +35,16 @@ const BUSY_ROOM_DELAY: Duration = Duration::from_millis(5);
 /// carry is not what people wait for together.
 const USER_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What rooms ask of the reader.
+pub enum Track {
+    /// Their own stretch of the log.
+    Project(TrackProject),
+    /// The trace of one of their executions.
+    Trace(TrackTrace),
+}
+
 /// Asks the reader to follow a project from its present head on.
-pub struct Track {
+pub struct TrackProject {
     /// The project.
     pub project: ProjectId,
     /// Its organization.
@@ -58,8 +71,8 @@ pub async fn run(
     mut user_tracks: mpsc::Receiver<TrackUser>,
     stop: CancellationToken,
 ) {
-    let (projects, orgs, users) = (HashMap::new(), HashMap::new(), HashMap::new());
-    let mut reader = Reader { database, projects, orgs, users, inboxes, user_poll: None, epoch: None };
+    let (projects, orgs, users, traces) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+    let mut reader = Reader { database, projects, orgs, traces, users, inboxes, user_poll: None, epoch: None };
     let commits = Arc::clone(reader.database.commits());
     let mut poll = interval(POLL_INTERVAL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,6 +131,7 @@ struct Reader {
     database: Database,
     projects: HashMap<ProjectId, Project>,
     orgs: HashMap<OrgId, Seq>,
+    traces: HashMap<ExecutionId, Trace>,
     users: HashMap<UserId, Seq>,
     inboxes: Arc<Inboxes>,
     /// The question about all users' streams, while it is asked.
@@ -127,6 +141,20 @@ struct Reader {
 
 impl Reader {
     async fn follow(&mut self, tracks: Vec<Track>) -> sqlx::Result<()> {
+        let (mut projects, mut traces) = (Vec::new(), Vec::new());
+        for track in tracks {
+            match track {
+                Track::Project(track) => projects.push(track),
+                Track::Trace(track) => traces.push(track),
+            }
+        }
+        if !projects.is_empty() {
+            self.follow_projects(projects).await?;
+        }
+        self.follow_traces(traces).await
+    }
+
+    async fn follow_projects(&mut self, tracks: Vec<TrackProject>) -> sqlx::Result<()> {
         let mut streams: Vec<Uuid> = tracks.iter().map(|t| t.project.0).collect();
         streams.extend(tracks.iter().map(|t| t.org.0));
         let epoch = match self.epoch {
@@ -151,6 +179,7 @@ impl Reader {
         self.projects.retain(|_, p| p.mailbox.upgrade().is_some_and(|m| !m.is_closed()));
         let projects = &self.projects;
         self.orgs.retain(|org, _| projects.values().any(|p| p.org == *org));
+        self.traces.retain(|_, trace| trace.is_wanted());
         events::drain_pending(&self.database).await?;
         if self.projects.is_empty() || self.has_new_life().await? {
             return Ok(());
@@ -171,53 +200,10 @@ impl Reader {
         Ok(true)
     }
 
-    /// Follows users' streams from their present heads on.
-    async fn follow_users(&mut self, tracks: Vec<TrackUser>) -> sqlx::Result<()> {
-        self.find_heads(tracks.iter().map(|t| t.user).collect()).await?;
-        for track in tracks {
-            // Whoever has gone away meanwhile needs no answer.
-            let _ = track.reply.send(());
-        }
-        Ok(())
-    }
-
-    /// Takes up the streams of those users that are not followed yet.
-    async fn find_heads(&mut self, users: HashSet<UserId>) -> sqlx::Result<()> {
-        let new: Vec<Uuid> = users.into_iter().filter(|user| !self.users.contains_key(user)).map(|u| u.0).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let heads = events::heads(&self.database, &new).await?;
-        self.users.extend(new.into_iter().map(|user| (UserId(user), heads.get(&user).copied().unwrap_or_default())));
-        Ok(())
-    }
-
-    /// Looks at all users' streams, whatever the signals said.
-    async fn poll_users(&mut self) -> sqlx::Result<()> {
-        let inboxes = Arc::clone(&self.inboxes);
-        self.users.retain(|user, _| inboxes.has(*user));
-        // Somebody came while the database was away.
-        self.find_heads(inboxes.users().into_iter().collect()).await?;
-        if self.users.is_empty() || self.has_new_life().await? {
-            return Ok(());
-        }
-        // About 100 ms for 20 000 users; rooms do not wait for that. What it finds is noted as a signal would be.
-        if self.user_poll.as_ref().is_none_or(JoinHandle::is_finished) {
-            let positions: Vec<(Uuid, Seq)> = self.users.iter().map(|(user, position)| (user.0, *position)).collect();
-            let database = self.database.clone();
-            self.user_poll = Some(tokio::spawn(async move {
-                match events::moved(&database, &positions).await {
-                    Ok(heads) => database.commits().reader.note(heads),
-                    Err(error) => tracing::debug!(%error, "the streams of users cannot be looked at, trying again"),
-                }
-            }));
-        }
-        Ok(())
-    }
-
     /// The heads of all streams that are followed.
     async fn heads(&self) -> sqlx::Result<HashMap<Uuid, Seq>> {
-        let streams: Vec<Uuid> = self.projects.keys().map(|p| p.0).chain(self.orgs.keys().map(|o| o.0)).collect();
+        let rooms = self.projects.keys().map(|p| p.0).chain(self.orgs.keys().map(|o| o.0));
+        let streams: Vec<Uuid> = rooms.chain(self.traces.keys().map(|x| x.0)).collect();
         events::heads(&self.database, &streams).await
     }
 
@@ -234,11 +220,21 @@ impl Reader {
             .collect();
         // There are many users and few heads.
         behind.extend(heads.iter().filter_map(|(stream, head)| {
-            let position = *self.users.get(&UserId(*stream))?;
+            let user = self.users.get(&UserId(*stream)).copied();
+            let position = user.or_else(|| self.trace_at(*stream).map(|(position, _)| position))?;
             (*head > position).then_some((*stream, position))
         }));
         while !behind.is_empty() {
-            // One look at a project and its organization: whoever sees an event sees the removals before it.
+            // One look at a project, its traces and its organization: whoever sees an event sees the removals before it.
+            let traced: HashSet<ProjectId> =
+                behind.iter().filter_map(|(stream, _)| self.trace_at(*stream)).map(|(_, project)| project).collect();
+            for project in traced {
+                if let Some(p) = self.projects.get(&project)
+                    && !behind.iter().any(|(stream, _)| *stream == project.0)
+                {
+                    behind.push((project.0, p.position));
+                }
+            }
             let orgs: HashSet<OrgId> =
                 behind.iter().filter_map(|(stream, _)| self.projects.get(&ProjectId(*stream)).map(|p| p.org)).collect();
             for (org, position) in self.orgs.iter().filter(|(org, _)| orgs.contains(org)) {
@@ -252,11 +248,34 @@ impl Reader {
                 by_stream.entry(row.stream).or_default().push(row);
             }
             behind = Vec::new();
+            let (traces, others): (Vec<_>, Vec<_>) =
+                by_stream.into_iter().partition(|(stream, _)| self.traces.contains_key(&ExecutionId(*stream)));
             let (orgs, projects): (Vec<_>, Vec<_>) =
-                by_stream.into_iter().partition(|(stream, _)| self.orgs.contains_key(&OrgId(*stream)));
+                others.into_iter().partition(|(stream, _)| self.orgs.contains_key(&OrgId(*stream)));
+            // Projects of which the room has not everything yet that this look has found, or may have.
+            let mut unsettled: HashSet<ProjectId> = HashSet::new();
             for (stream, rows) in orgs.into_iter().chain(projects) {
                 let may_have_more = rows.len() >= usize::try_from(events::ROWS_MAX).unwrap_or(usize::MAX);
-                if let Some(position) = self.hand_over(stream, rows, noticed_at).await?
+                match self.hand_over(stream, rows, noticed_at).await? {
+                    Some(position) if may_have_more => {
+                        behind.push((stream, position));
+                        unsettled.insert(ProjectId(stream));
+                    }
+                    Some(_) => {}
+                    None => drop(unsettled.insert(ProjectId(stream))),
+                }
+            }
+            for (stream, rows) in traces {
+                let Some((position, project)) = self.trace_at(stream) else { continue };
+                if unsettled.contains(&project) {
+                    match behind.iter().any(|(more, _)| *more == project.0) {
+                        true => behind.push((stream, position)),
+                        false => come_back_for(self.database.commits(), stream, position.next()),
+                    }
+                    continue;
+                }
+                let may_have_more = rows.len() >= usize::try_from(events::ROWS_MAX).unwrap_or(usize::MAX);
+                if let Some(position) = self.hand_over_trace(stream, rows)
                     && may_have_more
                 {
                     behind.push((stream, position));
@@ -341,6 +360,7 @@ impl Reader {
                 let _ = mailbox.send(Message::Restart { epoch, head: project.position }).await;
             }
         }
+        self.let_go_of_traces();
         Ok(())
     }
 }

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glassbox_protocol::{Channel, NodeId, OrgId, ProjectId, Seq};
+use glassbox_protocol::{Channel, ExecutionId, NodeId, OrgId, ProjectId, Seq};
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::frame::Frame;
 use crate::store::snapshot::{self, ProjectSnapshot};
-use crate::store::{Database, Tenant};
+use crate::store::{Database, Tenant, traces};
 
 /// About how large one part may become, bytes.
 const PART_BYTES: usize = 48 * 1024;
@@ -109,6 +109,37 @@ impl Parts {
             ))
         })
     }
+}
+
+/// What an execution has done so far, as one frame, and the position that it includes; `None` if it is gone.
+///
+/// # Errors
+/// The database is away.
+pub async fn trace(
+    database: &Database,
+    org: OrgId,
+    execution: ExecutionId,
+    generation: u32,
+) -> sqlx::Result<Option<(Frame, Seq)>> {
+    let mut tx = database.begin_snapshot(&Tenant::org(org)).await?;
+    let state = match traces::read(&mut tx, execution).await {
+        Ok(state) => state,
+        Err(sqlx::Error::RowNotFound) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (channel, seq) = (Channel::Execution(execution), state.head);
+    let mut events = String::new();
+    for event in &state.events {
+        if !events.is_empty() {
+            events.push(',');
+        }
+        events.push_str(event.get());
+    }
+    let frame = Frame::text(&format!(
+        r#"{{"type":"trace_state","payload":{{"channel":"{channel}","generation":{generation},"seq":{seq},"execution":{},"total":{},"events":[{events}]}}}}"#,
+        state.execution, state.total,
+    ));
+    Ok(Some((frame, seq)))
 }
 
 /// Spreads lists over parts: each body is the lists of one part, as JSON members.

@@ -19,6 +19,9 @@ use crate::store::{Tenant, locks};
 impl Session {
     pub(super) async fn subscribe(&mut self, subscribe: Subscribe, request: Option<RequestId>) -> Result<(), Error> {
         let channel = subscribe.channel;
+        if channel == Channel::User {
+            return Err(subscription::needs_none());
+        }
         self.unsubscribe(channel).await;
         if self.open.len() >= self.app.limits.channels {
             return Err(Error::validation("channel", format!("at most {} channels", self.app.limits.channels)));

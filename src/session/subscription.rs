@@ -19,13 +19,15 @@ use crate::app::App;
 use crate::auth::{self, rights::ProjectRight};
 use crate::room::event::{Event, Shown, about_node};
 use crate::room::frame::Frame;
-use crate::room::snapshot::Parts;
+use crate::room::snapshot::{self, Parts};
 use crate::room::{Closed, JoinOutcome, Member, Message, Room};
 use crate::store::feed::{self, Extent};
 use crate::store::{Failure, Tenant, events, members, tree};
 
 /// How long to wait for a room that has not learnt of a new life of the log yet.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// How often a trace is asked for before its subscriber is told to try again.
+const FOLLOW_ATTEMPTS: u32 = 100;
 /// About how many bytes are queued at once during a catch-up, before there is a look at how much waits.
 const CHUNK_BYTES: usize = 32 * 1024;
 
@@ -75,6 +77,11 @@ pub fn unavailable(error: &sqlx::Error) -> Error {
     Error::new(ErrorCode::Unavailable, "the database does not answer; try again")
 }
 
+/// What a subscription to the caller's own channel is told.
+pub fn needs_none() -> Error {
+    Error::new(ErrorCode::InvalidChannel, "the channel user is open and needs no subscription")
+}
+
 /// Finds the project whose room has a channel, and its organization.
 ///
 /// # Errors
@@ -85,9 +92,8 @@ pub async fn locate(app: &App, channel: Channel) -> Result<(OrgId, ProjectId), E
             members::locate_project(&app.database, project).await.map(|org| org.map(|org| (org, project)))
         }
         Channel::Node(node) => members::locate_node(&app.database, node).await,
-        Channel::Execution(_) | Channel::User => {
-            return Err(Error::new(ErrorCode::InvalidChannel, "the channel user is open and needs no subscription"));
-        }
+        Channel::Execution(execution) => members::locate_execution(&app.database, execution).await,
+        Channel::User => return Err(needs_none()),
     };
     found.map_err(|e| unavailable(&e))?.ok_or_else(|| not_found(channel))
 }
@@ -106,6 +112,7 @@ pub async fn join(
 ) -> Result<Arc<Room>, Error> {
     let is_new = !matches!(start, Start::Continue(_));
     let mut member = Member { peer: Arc::clone(peer), channel, generation, is_new };
+    follow(app, &mut room, channel).await?;
     let mut rights_looks = room.rights_looks();
     let (role, Extent { mut epoch, head, floor }) = standing(app, &room, &member).await?;
     if matches!(start, Start::Live | Start::Snapshot | Start::Resume(..)) {
@@ -130,7 +137,7 @@ pub async fn join(
     };
     loop {
         // What the room has in memory it hands over itself.
-        if position < room.tail_start() {
+        if is_trace(channel) || position < room.tail_start() {
             position = catch_up(app, &room, &member, position, &mut rights_looks).await?;
         }
         let (reply, outcome) = oneshot::channel();
@@ -143,13 +150,12 @@ pub async fn join(
             Some(JoinOutcome::Live) => return Ok(room),
             // It had been empty for a while and closed just now: go on in a new one.
             None => {
-                room = app
-                    .rooms
-                    .open(room.project, room.org)
-                    .map_err(|_| Error::new(ErrorCode::Unavailable, "the instance is starting; try again"))?;
+                room = app.rooms.open(room.project, room.org).map_err(|_| starting())?;
+                follow(app, &mut room, channel).await?;
                 rights_looks = room.rights_looks();
                 standing(app, &room, &member).await?;
             }
+            Some(JoinOutcome::Unfollowed) => follow(app, &mut room, channel).await?,
             Some(JoinOutcome::Behind) => {
                 rights_looks = room.rights_looks();
                 standing(app, &room, &member).await?;
@@ -172,13 +178,35 @@ pub async fn join(
     }
 }
 
+fn is_trace(channel: Channel) -> bool {
+    matches!(channel, Channel::Execution(_))
+}
+
+/// Has a trace followed before anything of it is read, so that what comes meanwhile is in the room's hands.
+async fn follow(app: &App, room: &mut Arc<Room>, channel: Channel) -> Result<(), Error> {
+    let Channel::Execution(execution) = channel else { return Ok(()) };
+    for _ in 0..FOLLOW_ATTEMPTS {
+        if room.follow(execution).await {
+            return Ok(());
+        }
+        // The room opens or closes, or has much to do.
+        tokio::time::sleep(LOOK_PAUSE).await;
+        *room = app.rooms.open(room.project, room.org).map_err(|_| starting())?;
+    }
+    Err(Error::new(ErrorCode::Unavailable, "the log cannot be followed now; try again"))
+}
+
+fn starting() -> Error {
+    Error::new(ErrorCode::Unavailable, "the instance is starting; try again")
+}
+
 /// The caller's role and where the log stands, as of one moment.
 async fn standing(app: &App, room: &Room, member: &Member) -> Result<(String, Extent), Error> {
     let user = member.peer.user.id;
     let look = async {
         let mut tx = app.database.begin(&Tenant::member(room.org, user)).await?;
         let roles = auth::project_roles(&mut tx, room.project, &[user]).await?;
-        let extent = feed::extent(&mut tx, room.project).await?;
+        let extent = feed::extent(&mut tx, room.stream(member.channel)).await?;
         Ok((roles.get(&user).copied(), extent))
     };
     let (role, extent) = look.await.map_err(|e| unavailable(&e))?;
@@ -213,14 +241,22 @@ async fn reset(
 }
 
 async fn snapshot(app: &App, room: &Room, member: &Member) -> Result<Seq, Error> {
+    let outbound = &member.peer.outbound;
     let parts = match member.channel {
+        Channel::Execution(execution) => {
+            outbound.has_room().await;
+            let state = snapshot::trace(&app.database, room.org, execution, member.generation).await;
+            let state = state.map_err(|e| unavailable(&e))?;
+            let (frame, seq) = state.ok_or_else(|| not_found(member.channel))?;
+            outbound.push(&[frame], Lane::Durable, member.channel);
+            return Ok(seq);
+        }
         Channel::Node(node) => Parts::of_node(&app.database, room.org, room.project, node).await.map(Arc::new),
-        Channel::Project(_) | Channel::Execution(_) | Channel::User => {
+        Channel::Project(_) | Channel::User => {
             room.snapshots().get(&app.database, room.org, room.project, room.tail_start()).await
         }
     }
     .map_err(|e| unavailable(&e))?;
-    let outbound = &member.peer.outbound;
     for frame in parts.frames(member.generation) {
         outbound.has_room().await;
         outbound.push(&[frame], Lane::Durable, member.channel);
@@ -234,7 +270,7 @@ async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq, rights_loo
     let peer = &member.peer;
     let mut position = from;
     loop {
-        let rows = events::after(app.database.lookup(), &[(room.project.0, position)]).await;
+        let rows = events::after(app.database.lookup(), &[(room.stream(member.channel), position)]).await;
         let rows = rows.map_err(|e| unavailable(&e))?;
         if rows.is_empty() {
             return Ok(position);

@@ -3,12 +3,13 @@
 use glassbox_protocol::{Channel, Epoch, ProjectId, Seq};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
+use uuid::Uuid;
 
 use super::Tx;
 use super::events::{open_event, split_line};
 use super::projects::time_text;
 
-/// Where a project's log begins and ends.
+/// Where a log begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// The log's present life.
@@ -19,11 +20,11 @@ pub struct Extent {
     pub floor: Seq,
 }
 
-/// Where a project's log begins and ends now.
+/// Where a project's log, or an execution's, begins and ends now.
 ///
 /// # Errors
 /// The database is away.
-pub async fn extent(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Extent> {
+pub async fn extent(tx: &mut Tx, stream: impl Into<Uuid>) -> sqlx::Result<Extent> {
     let row = sqlx::query(
         "select
             realtime.epoch() as epoch,
@@ -32,7 +33,7 @@ pub async fn extent(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Extent> {
         from realtime.heads h
         where h.stream_id = $1",
     )
-    .bind(project.0)
+    .bind(stream.into())
     .fetch_one(tx.conn())
     .await?;
     Ok(Extent {

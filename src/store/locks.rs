@@ -305,6 +305,39 @@ pub async fn grant(tx: &mut Tx, node: NodeId) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// Whoever waited for the lock of a node that was deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedWait {
+    /// The node.
+    pub node: NodeId,
+    /// Who waited.
+    pub user: UserId,
+    /// With which of their clients.
+    pub client: ClientId,
+    /// The command that asked.
+    pub request: RequestId,
+}
+
+/// Ends the waits of an instance's clients for locks of nodes that are deleted.
+///
+/// # Errors
+/// The database is away.
+pub async fn end_waits(db: &Database, instance: Uuid) -> sqlx::Result<Vec<EndedWait>> {
+    let rows: Vec<(Uuid, Uuid, Uuid, Uuid)> = in_time(
+        sqlx::query_as("select node_id, user_id, client_id, request_id from realtime.end_waits($1)")
+            .bind(instance)
+            .fetch_all(db.untenanted()),
+    )
+    .await?;
+    let wait = |(node, user, client, request)| EndedWait {
+        node: NodeId(node),
+        user: UserId(user),
+        client: ClientId(client),
+        request: RequestId(request),
+    };
+    Ok(rows.into_iter().map(wait).collect())
+}
+
 /// Ends leases that are over and gives free locks to those who wait; returns the projects that changed.
 ///
 /// # Errors

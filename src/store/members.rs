@@ -1,6 +1,6 @@
 //! Who belongs to an organization and to a project, and where a project or node lives.
 
-use glassbox_protocol::{NodeId, OrgId, ProjectId, UserId};
+use glassbox_protocol::{ExecutionId, NodeId, OrgId, ProjectId, UserId};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -27,6 +27,25 @@ pub async fn locate_project(db: &Database, project: ProjectId) -> sqlx::Result<O
 pub async fn locate_node(db: &Database, node: NodeId) -> sqlx::Result<Option<(OrgId, ProjectId)>> {
     let found: Option<(Uuid, Uuid)> = in_time(
         sqlx::query_as("select org_id, project_id from nodes where id = $1").bind(node.0).fetch_optional(db.lookup()),
+    )
+    .await?;
+    Ok(found.map(|(org, project)| (OrgId(org), ProjectId(project))))
+}
+
+/// Which organization and project an execution belongs to; says nothing about who may know it.
+///
+/// # Errors
+/// The database is away.
+pub async fn locate_execution(db: &Database, execution: ExecutionId) -> sqlx::Result<Option<(OrgId, ProjectId)>> {
+    let found: Option<(Uuid, Uuid)> = in_time(
+        sqlx::query_as(
+            "select n.org_id, n.project_id
+        from agent_executions x
+        join nodes n on n.id = x.node_id
+        where x.id = $1",
+        )
+        .bind(execution.0)
+        .fetch_optional(db.lookup()),
     )
     .await?;
     Ok(found.map(|(org, project)| (OrgId(org), ProjectId(project))))

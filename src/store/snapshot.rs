@@ -77,17 +77,17 @@ pub async fn read_node(tx: &mut Tx, project: ProjectId, node: NodeId) -> sqlx::R
     })
 }
 
-/// The log's present life and a project's newest event.
+/// The log's present life and the newest event of a project or an execution.
 ///
 /// # Errors
 /// The database is away.
-pub async fn position(tx: &mut Tx, project: ProjectId) -> sqlx::Result<(Epoch, Seq)> {
+pub async fn position(tx: &mut Tx, stream: impl Into<Uuid>) -> sqlx::Result<(Epoch, Seq)> {
     let row = sqlx::query(
         "select
             realtime.epoch() as epoch,
             coalesce((select h.seq from realtime.heads h where h.stream_id = $1), 0) as head",
     )
-    .bind(project.0)
+    .bind(stream.into())
     .fetch_one(tx.conn())
     .await?;
     Ok((Epoch(row.try_get("epoch")?), Seq(row.try_get("head")?)))
@@ -180,7 +180,7 @@ async fn locks(tx: &mut Tx, project: ProjectId, node: Option<NodeId>) -> sqlx::R
 
 #[derive(FromRow, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Execution {
+pub(super) struct Execution {
     id: Uuid,
     node_id: Uuid,
     status: String,
@@ -255,6 +255,6 @@ async fn project_members(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<Bo
     Ok(list)
 }
 
-fn json(value: &impl Serialize) -> sqlx::Result<Box<RawValue>> {
+pub(super) fn json(value: &impl Serialize) -> sqlx::Result<Box<RawValue>> {
     to_raw_value(value).map_err(|e| sqlx::Error::Decode(e.into()))
 }

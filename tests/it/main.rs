@@ -3,6 +3,7 @@
 mod audit;
 mod auth;
 mod canvas;
+mod channels;
 mod chaos;
 mod cli;
 mod cognito;
@@ -38,6 +39,7 @@ mod sockets;
 mod support;
 mod templates;
 mod tokens;
+mod traces;
 mod users;
 mod v1;
 mod v1_locks;

@@ -8,6 +8,7 @@ pub mod issuer;
 pub mod mirror;
 pub mod proxy;
 pub mod rest;
+pub mod strand;
 pub mod v1_client;
 pub mod world;
 

@@ -20,7 +20,7 @@ use crate::store::events::LogRow;
 use crate::store::members;
 
 /// Most bytes of events that are queued for everybody at once; well under what may wait for one client.
-const QUEUED_AT_ONCE_MAX: usize = 256 * 1024;
+pub(super) const QUEUED_AT_ONCE_MAX: usize = 256 * 1024;
 
 impl State {
     pub(super) async fn events(&mut self, rows: &[LogRow], noticed_at: Instant) {
@@ -64,7 +64,7 @@ impl State {
 
     /// A large transaction would overflow the queues: the members read it from the log, each at its own pace.
     fn let_read_on(&mut self) {
-        for (channel, session) in self.members.which(|seated| !matches!(seated.member.channel, Channel::Execution(_))) {
+        for (channel, session) in self.members.which(|seated| !seated.is_trace()) {
             if let Some(seated) = self.part(channel, session, Departure::Lost) {
                 seated.member.peer.read_on(channel, seated.position.max(self.position));
             }

@@ -42,6 +42,10 @@ impl Seated {
         self.outbound().push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, self.member.channel);
     }
 
+    pub(super) fn is_trace(&self) -> bool {
+        matches!(self.member.channel, Channel::Execution(_))
+    }
+
     pub(super) fn session(&self) -> SessionId {
         self.member.peer.session
     }

@@ -29,6 +29,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::DEADLINE;
 use super::mirror::{Mirror, Start, StartKind, project_of};
+use super::strand::Strand;
 
 /// Frames that are kept for waits and for the report of a failure.
 const HISTORY_MAX: usize = 20_000;
@@ -77,6 +78,8 @@ struct State {
     forgotten: usize,
     answers: HashMap<RequestId, Vec<Answer>>,
     mirrors: BTreeMap<ProjectId, Followed>,
+    /// Nodes and executions.
+    strands: HashMap<Channel, Strand>,
     /// The newest event on the user's channel.
     own_seq: Option<Seq>,
     closed: Option<Lost>,
@@ -239,6 +242,41 @@ impl Client {
         self.send(ClientMessage::Unsubscribe(Unsubscribe { channel: Channel::Project(project) }), Some(request));
         let text = request.to_string();
         self.wait("unsubscribed", |frame| (frame["requestId"] == text.as_str()).then_some(())).await;
+    }
+
+    /// Subscribes to a node or an execution and waits until it is synced.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub async fn open(&self, channel: Channel, from: Option<From>) -> Result<(), Error> {
+        let request = RequestId::random();
+        let at = match &from {
+            Some(From::Resume { seq, .. }) => Some(*seq),
+            Some(From::Snapshot(_)) | None => None,
+        };
+        self.state().strands.insert(channel, Strand::new(request, at));
+        self.send(ClientMessage::Subscribe(Subscribe { channel, from }), Some(request));
+        self.try_wait("synced", |state| {
+            let strand = state.strands.get(&channel)?;
+            match &strand.refused {
+                Some(error) => Some(Err(error.clone())),
+                None => strand.is_synced.then_some(Ok(())),
+            }
+        })
+        .await
+        .unwrap_or_else(|lost| panic!("{}", self.report(&lost)))
+    }
+
+    /// What this client knows of a node's or an execution's channel.
+    pub fn strand(&self, channel: Channel) -> Strand {
+        self.state().strands.get(&channel).expect("a channel that the client subscribed to").clone()
+    }
+
+    /// Waits until the strand of a channel satisfies a condition; panics after the usual deadline.
+    pub async fn wait_strand<T>(&self, what: &str, channel: Channel, mut look: impl FnMut(&Strand) -> Option<T>) -> T {
+        self.try_wait(what, |state| look(state.strands.get(&channel)?))
+            .await
+            .unwrap_or_else(|lost| panic!("{}", self.report(&lost)))
     }
 
     /// The projects that this client subscribed to.
@@ -490,6 +528,11 @@ impl State {
             if frame.channel == Channel::User {
                 return self.own(&frame);
             }
+            if matches!(frame.channel, Channel::Node(_) | Channel::Execution(_)) {
+                let strand =
+                    self.strands.get_mut(&frame.channel).ok_or("an event of a channel that was not asked for")?;
+                return strand.event(frame);
+            }
             let Some(followed) = self.mirrors.get_mut(&project_of(frame.channel)) else {
                 return Err("an event of a channel that was not asked for".to_owned());
             };
@@ -499,6 +542,10 @@ impl State {
             return followed.mirror.event(frame);
         }
         let frame = ServerFrame::deserialize_from(value)?;
+        let channel = value["payload"]["channel"].as_str().and_then(|channel| channel.parse::<Channel>().ok());
+        if let Some(strand) = channel.and_then(|channel| self.strands.get_mut(&channel)) {
+            return strand.message(&frame.message);
+        }
         match frame.message {
             ServerMessage::Ack(ack) => {
                 let request = frame.request_id.ok_or("an ack without requestId")?;
@@ -506,6 +553,10 @@ impl State {
             }
             ServerMessage::Error(error) => {
                 let Some(request) = frame.request_id else { return Ok(()) };
+                if let Some(strand) = self.strands.values_mut().find(|s| s.request == request) {
+                    strand.refused = Some(error);
+                    return Ok(());
+                }
                 match self.mirrors.values_mut().find(|f| f.request == request) {
                     Some(followed) => followed.refused = Some(error),
                     None => self.answers.entry(request).or_default().push(Err(error)),
