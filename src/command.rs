@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::mem::discriminant;
 use std::sync::Arc;
 
-use glassbox_protocol::client::{DependencyRemove, NodeRef};
+use glassbox_protocol::client::NodeRef;
 use glassbox_protocol::entity::AuthorType;
 use glassbox_protocol::server::Outcome;
 use glassbox_protocol::{ClientId, Command, Error, ErrorCode, NodeId, OrgId, ProjectId, RequestId, UserId};
@@ -16,20 +16,29 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::inverse::Inverse;
 use crate::auth::rights::{ProjectRight, ProjectRole};
+use crate::store;
+use crate::store::undo::{NewStep, Which};
 use crate::store::view::{self, Viewer};
 use crate::store::{Origin, Tx, Via, nodes};
 
 mod create;
 mod delete;
 mod dependency;
+mod inverse;
+mod kind;
 mod lock;
 mod moves;
 mod parts;
 mod people;
 mod rollback;
+mod undo;
 mod update;
 pub mod validate;
+
+pub use kind::{command_type, nodes_of};
+pub use undo::wrong_channel;
 
 /// Where commands are applied.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +80,11 @@ pub enum AnswerWith {
 }
 
 impl Job<'_> {
+    /// Whether its user may take it back: what a session sends, not what a request of the REST API asks for.
+    fn is_undoable(&self) -> bool {
+        self.client.is_some()
+    }
+
     fn origin(&self) -> Origin {
         Origin {
             user: Some(self.user),
@@ -93,11 +107,13 @@ pub struct Done {
     pub result: Option<Value>,
     /// Warnings.
     pub details: Option<Value>,
+    /// What takes it back; absent where nothing changed, or nobody may.
+    inverse: Option<Box<Inverse>>,
 }
 
 impl Done {
     fn new(outcome: Outcome) -> Self {
-        Self { outcome, version: None, result: None, details: None }
+        Self { outcome, version: None, result: None, details: None, inverse: None }
     }
 
     fn applied() -> Self {
@@ -117,16 +133,22 @@ impl Done {
         self.result = Some(result);
         self
     }
+
+    fn with_inverse(mut self, inverse: Inverse) -> Self {
+        self.inverse = Some(Box::new(inverse));
+        self
+    }
 }
 
 /// What became of a command.
 pub type Applied = Result<Done, Error>;
 
-/// Applies commands in order.
+/// Applies commands in order. Returns what became of each, and what their users may take back and that is not on their
+/// stacks yet.
 ///
 /// # Errors
 /// The database is away or refuses something that no rule of ours has caught; the transaction is lost.
-pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<Vec<Applied>> {
+pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<(Vec<Applied>, Vec<NewStep>)> {
     // All rows in id order before anything else: two instances that write the same nodes wait and do not deadlock. A
     // single wave of one kind does that by itself.
     let everything: Vec<usize> = (0..jobs.len()).collect();
@@ -143,6 +165,11 @@ pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<
         let together = wave(jobs, &waiting);
         if together.is_empty() {
             let job = &jobs[first];
+            if matches!(job.command, Command::Undo(_) | Command::Redo(_)) {
+                // All that was sent before it is applied, and may be what is meant.
+                let steps = undo::steps(jobs, applied.iter_mut().map(Option::as_mut));
+                store::undo::push(tx, place.org, place.project, &steps).await?;
+            }
             tx.set_origin(&job.origin(), &[]).await?;
             applied[first] = Some(apply_one(tx, place, job).await?);
         } else {
@@ -155,7 +182,8 @@ pub async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::Result<
     }
     let mut applied: Vec<Applied> = applied.into_iter().flatten().collect();
     tell_entities(tx, jobs, &mut applied).await?;
-    Ok(applied)
+    let steps = undo::steps(jobs, applied.iter_mut().map(Some));
+    Ok((applied, steps))
 }
 
 /// Puts whole nodes, inputs and outputs into the answers of those who asked for them.
@@ -213,13 +241,14 @@ async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<App
         Command::NodeOutputAdd(add) => parts::add_output(tx, place, job, add).await,
         Command::NodeOutputRemove(remove) => parts::remove_output(tx, place, job, remove).await,
         Command::DependencyAdd(edge) => dependency::add(tx, place, job, edge).await,
-        Command::DependencyUpdate(edge) => dependency::update(tx, place, edge).await,
-        Command::DependencyRemove(edge) => dependency::remove(tx, place, edge).await,
+        Command::DependencyUpdate(edge) => dependency::update(tx, place, job, edge).await,
+        Command::DependencyRemove(edge) => dependency::remove(tx, place, job, edge).await,
         Command::LockAcquire(acquire) => lock::acquire(tx, place, job, acquire).await,
         Command::LockRenew(renew) => lock::renew(tx, place, job, renew).await,
         Command::LockRelease(release) => lock::release(tx, place, job, release).await,
         Command::LockBreak(wanted) => lock::break_lock(tx, place, job, wanted).await,
-        Command::Undo(_) | Command::Redo(_) => Ok(Err(Error::new(ErrorCode::UnknownType, "not spoken yet"))),
+        Command::Undo(wanted) => undo::apply(tx, place, job, wanted.channel, Which::Done).await,
+        Command::Redo(wanted) => undo::apply(tx, place, job, wanted.channel, Which::Undone).await,
         Command::NodeMove(_) | Command::NodeUpdate(_) => {
             let answer = apply_run(tx, place, std::slice::from_ref(job)).await?.pop();
             Ok(answer.unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the command got no answer"))))
@@ -257,32 +286,6 @@ fn permit(job: &Job<'_>) -> Result<(), Error> {
         None => Err(not_found()),
         Some(role) if role.may(ProjectRight::NodeWrite) => Ok(()),
         Some(_) => Err(Error::new(ErrorCode::Forbidden, "viewers cannot change a project")),
-    }
-}
-
-/// The nodes that a command names.
-pub fn nodes_of(command: &Command) -> Vec<NodeId> {
-    match command {
-        Command::NodeCreate(create) => create.parent_id.into_iter().collect(),
-        Command::NodeUpdate(update) => vec![update.node_id],
-        Command::NodeMove(moves) => moves.moves.iter().map(|m| m.node_id).collect(),
-        Command::NodeDelete(node) | Command::NodeRestore(node) => vec![node.node_id],
-        Command::DependencyAdd(edge) | Command::DependencyRemove(DependencyRemove::ByEnds(edge)) => {
-            vec![edge.target_node_id, edge.source_node_id]
-        }
-        Command::NodeRollback(rollback) => vec![rollback.node_id],
-        Command::NodeInputAdd(add) => vec![add.node_id],
-        Command::NodeInputRemove(remove) => vec![remove.node_id],
-        Command::NodeOutputAdd(add) => vec![add.node_id],
-        Command::NodeOutputRemove(remove) => vec![remove.node_id],
-        Command::DependencyUpdate(_)
-        | Command::DependencyRemove(DependencyRemove::ById { .. })
-        | Command::Undo(_)
-        | Command::Redo(_) => Vec::new(),
-        Command::LockAcquire(lock) => vec![lock.node_id],
-        Command::LockRenew(lock) => vec![lock.node_id],
-        Command::LockRelease(lock) => vec![lock.node_id],
-        Command::LockBreak(lock) => vec![lock.node_id],
     }
 }
 

@@ -45,6 +45,7 @@ pub mod templates;
 pub mod tickets;
 pub mod traces;
 pub mod tree;
+pub mod undo;
 pub mod users;
 pub mod versions;
 pub mod view;

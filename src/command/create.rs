@@ -5,6 +5,7 @@ use glassbox_protocol::server::Outcome;
 use glassbox_protocol::{Error, NodeId};
 use serde_json::json;
 
+use super::inverse::Inverse;
 use super::validate::clamp;
 use super::{Applied, Done, Job, Place, author_type, people};
 use crate::store::Tx;
@@ -72,5 +73,9 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, job: &Job<'_>, create: &Nod
     if outcome == Outcome::Adjusted {
         result["position"] = json!(position);
     }
-    Ok(Ok(Done::new(outcome).with_version(1).with_result(result)))
+    let done = Done::new(outcome).with_version(1).with_result(result);
+    Ok(Ok(match job.is_undoable() {
+        true => done.with_inverse(Inverse::of_presence(tx, id, &[id]).await?),
+        false => done,
+    }))
 }

@@ -4,6 +4,7 @@ use glassbox_protocol::{Fence, NodeId};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::inverse::{Deleted, Inverse, microseconds};
 use super::{Applied, Done, Job, Place, lock, not_found};
 use crate::store::tree::{self, Branch};
 use crate::store::{Origin, Tx, locks, nodes};
@@ -17,11 +18,11 @@ pub(super) async fn apply(
     fence: Option<Fence>,
 ) -> sqlx::Result<Applied> {
     let rows = nodes::lock(tx, place.project, &[node]).await?;
-    match rows.get(&node) {
+    let parent_id = match rows.get(&node) {
         None => return Ok(Err(not_found())),
         Some(row) if row.deleted_at.is_some() => return Ok(Ok(Done::unchanged())),
-        Some(_) => {}
-    }
+        Some(row) => row.content.parent,
+    };
     if let Some(error) = lock::refusal(tx, job, node, fence).await? {
         return Ok(Err(error));
     }
@@ -33,8 +34,17 @@ pub(super) async fn apply(
     let deepest = branches.iter().map(|b| b.depth).max().unwrap_or(0);
     set_origins(tx, job, &branches, |b| deepest - b.depth).await?;
     let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
-    tree::delete(tx, &all).await?;
-    Ok(Ok(Done::applied().with_result(json!({ "nodeIds": all }))))
+    let deleted_at = tree::delete(tx, &all).await?;
+    let done = Done::applied().with_result(json!({ "nodeIds": all }));
+    Ok(Ok(match deleted_at {
+        Some(deleted_at) if job.is_undoable() => done.with_inverse(Inverse::Restore(Deleted {
+            node_id: node,
+            parent_id,
+            nodes: all,
+            deleted_at_us: microseconds(deleted_at),
+        })),
+        _ => done,
+    }))
 }
 
 /// Brings a node back with what the same delete took, parents before children.
@@ -49,7 +59,11 @@ pub(super) async fn restore(tx: &mut Tx, place: Place, job: &Job<'_>, node: Node
     set_origins(tx, job, &branches, |b| b.depth).await?;
     let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
     tree::restore(tx, node, &all).await?;
-    Ok(Ok(Done::applied().with_result(json!({ "nodeIds": all }))))
+    let done = Done::applied().with_result(json!({ "nodeIds": all }));
+    Ok(Ok(match job.is_undoable() {
+        true => done.with_inverse(Inverse::of_presence(tx, node, &all).await?),
+        false => done,
+    }))
 }
 
 /// One command, many rows: the same origin for each, with its place in the order of events.

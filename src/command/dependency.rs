@@ -4,8 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use glassbox_protocol::client::{DependencyAdd, DependencyRemove, DependencyUpdate};
 use glassbox_protocol::{Error, ErrorCode, NodeId};
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::inverse::Inverse;
+use super::undo::conflict;
 use super::{AnswerWith, Applied, Done, Job, Place, gone, not_found};
 use crate::store::{Tx, dependencies, nodes, parts};
 
@@ -40,13 +43,22 @@ pub(super) async fn add(tx: &mut Tx, place: Place, job: &Job<'_>, edge: &Depende
         let found = dependencies::find(tx, edge).await?.map(|(_, dependency)| dependency);
         return Ok(Ok(Done::unchanged().with_result(json!({ "dependency": found }))));
     };
+    let id = dependency["id"].as_str().and_then(|id| id.parse().ok());
     let mut done = Done::applied().with_result(json!({ "dependency": dependency }));
+    if let Some(dependency_id) = id.filter(|_| job.is_undoable()) {
+        done = done.with_inverse(Inverse::RemoveEdge { dependency_id, edge: *edge });
+    }
     done.details = ring(edge.source_node_id, edge.target_node_id, &reachable).map(|path| json!({ "cycle": path }));
     Ok(Ok(done))
 }
 
 /// Changes which output and input an edge means.
-pub(super) async fn update(tx: &mut Tx, place: Place, update: &DependencyUpdate) -> sqlx::Result<Applied> {
+pub(super) async fn update(
+    tx: &mut Tx,
+    place: Place,
+    job: &Job<'_>,
+    update: &DependencyUpdate,
+) -> sqlx::Result<Applied> {
     let id = update.dependency_id;
     let Some(now) = dependencies::lock(tx, place.project, id).await? else {
         return Ok(Err(unknown()));
@@ -56,7 +68,7 @@ pub(super) async fn update(tx: &mut Tx, place: Place, update: &DependencyUpdate)
         target_input_id: update.target_input_id.unwrap_or(now.target_input_id),
         ..now
     };
-    let outcome = if then == now { Done::unchanged() } else { Done::applied() };
+    let mut outcome = if then == now { Done::unchanged() } else { Done::applied() };
     if then != now {
         if let Some(error) = foreign_part(tx, &then).await? {
             return Ok(Err(error));
@@ -66,6 +78,9 @@ pub(super) async fn update(tx: &mut Tx, place: Place, update: &DependencyUpdate)
             return Ok(Err(Error::validation(field, "makes the dependency equal to another one")));
         }
         dependencies::update(tx, id, &then).await?;
+        if job.is_undoable() {
+            outcome = outcome.with_inverse(Inverse::Edge { dependency_id: id, set: now, expected: then });
+        }
     }
     let dependency = dependencies::json(tx, place.project, id).await?;
     Ok(Ok(outcome.with_result(json!({ "dependency": dependency }))))
@@ -91,19 +106,61 @@ fn unknown() -> Error {
 }
 
 /// Removes an edge.
-pub(super) async fn remove(tx: &mut Tx, place: Place, edge: &DependencyRemove) -> sqlx::Result<Applied> {
+pub(super) async fn remove(tx: &mut Tx, place: Place, job: &Job<'_>, edge: &DependencyRemove) -> sqlx::Result<Applied> {
     let id = match edge {
         DependencyRemove::ById { dependency_id } => Some(*dependency_id),
         DependencyRemove::ByEnds(ends) => dependencies::find(tx, ends).await?.map(|(id, _)| id),
     };
-    let is_removed = match id {
-        Some(id) => dependencies::delete(tx, place.project, id).await?,
-        None => false,
-    };
-    Ok(match is_removed {
-        true => Ok(Done::applied()),
-        false => Err(unknown()),
+    let Some(id) = id else { return Ok(Err(unknown())) };
+    Ok(match dependencies::delete(tx, place.project, id).await? {
+        Some(removed) if job.is_undoable() => {
+            let edge = edge_of(&removed);
+            Ok(Done::applied().with_inverse(Inverse::AddEdge { edge, row: removed }))
+        }
+        Some(_) => Ok(Done::applied()),
+        None => Err(unknown()),
     })
+}
+
+/// Brings back an edge that was removed, under the same id.
+pub(super) async fn bring_back(tx: &mut Tx, place: Place, edge: &DependencyAdd, row: &Value) -> sqlx::Result<Applied> {
+    let ends = [edge.source_node_id, edge.target_node_id];
+    let rows = nodes::lock(tx, place.project, &ends).await?;
+    for end in ends {
+        match rows.get(&end) {
+            None => return Ok(Err(not_found().with_details(json!({ "nodeId": end })))),
+            Some(row) if row.deleted_at.is_some() => return Ok(Err(gone(end))),
+            Some(_) => {}
+        }
+    }
+    if let Some(error) = foreign_part(tx, edge).await? {
+        return Ok(Err(error));
+    }
+    let reachable = dependencies::reachable_from(tx, edge.target_node_id).await?;
+    let back = dependencies::bring_back(tx, std::slice::from_ref(row)).await?;
+    let Some(dependency) = back.into_iter().next() else {
+        let equal = dependencies::find(tx, edge).await?.map(|(_, dependency)| dependency);
+        let found = json!({ "dependencyId": row["id"], "expected": null, "current": equal });
+        return Ok(Err(conflict(&[found])));
+    };
+    let id = dependency["id"].as_str().and_then(|id| id.parse().ok());
+    let mut done = Done::applied().with_result(json!({ "dependency": dependency }));
+    done.details = ring(edge.source_node_id, edge.target_node_id, &reachable).map(|path| json!({ "cycle": path }));
+    Ok(Ok(match id {
+        Some(dependency_id) => done.with_inverse(Inverse::RemoveEdge { dependency_id, edge: *edge }),
+        None => done,
+    }))
+}
+
+/// What the row of an edge says.
+fn edge_of(row: &Value) -> DependencyAdd {
+    let id = |name: &str| row[name].as_str().and_then(|id| id.parse::<Uuid>().ok());
+    DependencyAdd {
+        source_node_id: NodeId(id("source_node_id").unwrap_or_default()),
+        target_node_id: NodeId(id("target_node_id").unwrap_or_default()),
+        source_output_id: id("source_output_id"),
+        target_input_id: id("target_input_id"),
+    }
 }
 
 /// The shortest ring that an edge closes, from its source back to it.

@@ -168,6 +168,12 @@ fn is_own(held: &Held, job: &Job<'_>) -> bool {
     held.by == job.user && (held.client.is_none() || held.client == job.client)
 }
 
+/// The fence of the lock that the caller's own client holds on a node, if it does.
+pub(super) async fn own_fence(tx: &mut Tx, job: &Job<'_>, node: NodeId) -> sqlx::Result<Option<Fence>> {
+    let held = locks::held(tx, node).await?;
+    Ok(held.filter(|held| held.client.is_some() && is_own(held, job)).map(|held| held.fence))
+}
+
 async fn lock_row(tx: &mut Tx, place: Place, node: NodeId) -> sqlx::Result<Result<(), Error>> {
     let rows = nodes::lock(tx, place.project, &[node]).await?;
     Ok(match rows.get(&node) {

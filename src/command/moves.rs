@@ -8,6 +8,7 @@ use glassbox_protocol::{Command, Error, NodeId};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::inverse::{Inverse, PlaceBack};
 use super::validate::clamp;
 use super::{AnswerWith, Applied, Done, Job, Place, gone, not_found};
 use crate::store::{Origin, Tx, nodes};
@@ -45,21 +46,26 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::
         let mut is_adjusted = false;
         let mut is_moved = false;
         let mut stored = Vec::with_capacity(moves.len());
+        let mut back = Vec::new();
         for m in &moves {
             let target = clamp(m.position);
             is_adjusted |= target != m.position;
             stored.push(json!({ "nodeId": m.node_id, "position": target }));
-            if rows.get(&m.node_id).is_some_and(|row| row.content.position != target) {
+            if let Some(row) = rows.get(&m.node_id).filter(|row| row.content.position != target) {
                 is_moved = true;
+                back.push(PlaceBack { node_id: m.node_id, set: row.content.position, expected: target });
                 places.push((m.node_id, target));
                 origins.push((m.node_id.0, Origin { n: Some(n), via: None, ..job.origin() }));
             }
         }
-        let done = Done::new(match (is_adjusted, is_moved) {
+        let mut done = Done::new(match (is_adjusted, is_moved) {
             (true, _) => Outcome::Adjusted,
             (false, true) => Outcome::Applied,
             (false, false) => Outcome::Unchanged,
         });
+        if is_moved && job.is_undoable() {
+            done = done.with_inverse(Inverse::Places { moves: back });
+        }
         applied.push(Ok(match job.answer {
             AnswerWith::Entity => done.with_result(json!({
                 "data": stored,

@@ -7,6 +7,7 @@ use glassbox_protocol::{Error, ErrorCode, NodeId, UserId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::inverse::Inverse;
 use super::validate::{STATUS_MAX, TITLE_MAX};
 use super::{Applied, Done, Job, Place, gone, lock, not_found, people};
 use crate::store::nodes::{self, Content, LockedRow, Write};
@@ -71,7 +72,11 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, job: &Job<'_>, rollback: &N
     };
     tx.set_origin(&origin, &[]).await?;
     let write = Write { node, content, user: job.user, fence: rollback.fence };
-    Ok(match nodes::write(tx, &[write]).await?.get(&node) {
+    Ok(match nodes::write(tx, std::slice::from_ref(&write)).await?.get(&node) {
+        Some(version) if job.is_undoable() => {
+            let inverse = Inverse::of_content(node, *version, &row.content, &write.content);
+            Ok(Done::applied().with_version(*version).with_inverse(inverse))
+        }
         Some(version) => Ok(Done::applied().with_version(*version)),
         // The lease that the fence belongs to has just ended.
         None => Err(lock::refusal(tx, job, node, rollback.fence)

@@ -1,6 +1,6 @@
 //! `node_update`: fields of a node, merged one by one.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use glassbox_protocol::client::{NodeChanges, NodeUpdate};
 use glassbox_protocol::server::Outcome;
@@ -8,6 +8,7 @@ use glassbox_protocol::{Command, Error, ErrorCode, NodeId, UserId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::inverse::Inverse;
 use super::validate::clamp;
 use super::{Applied, Done, Job, Place, gone, lock, not_found, people};
 use crate::store::nodes::{self, Content, LockedRow, Write};
@@ -61,18 +62,19 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, jobs: &[Job<'_>]) -> sqlx::
     }
     tx.set_origin(&Origin::default(), &origins).await?;
     let versions = nodes::write(tx, &writes).await?;
-    let written: HashSet<NodeId> = writes.iter().map(|w| w.node).collect();
+    let written: HashMap<NodeId, &Write> = writes.iter().map(|w| (w.node, w)).collect();
     for ((job, update), answer) in updates.iter().zip(&mut applied) {
         let Ok(done) = answer else { continue };
-        if !written.contains(&update.node_id) {
-            continue;
-        }
+        let Some(write) = written.get(&update.node_id) else { continue };
         match versions.get(&update.node_id) {
             Some(version) => {
                 done.version = Some(*version);
+                if let Some(row) = rows.get(&update.node_id).filter(|_| job.is_undoable()) {
+                    let inverse = Inverse::of_content(update.node_id, *version, &row.content, &write.content);
+                    done.inverse = Some(Box::new(inverse));
+                }
                 if done.outcome == Outcome::Adjusted {
-                    let position = writes.iter().find(|w| w.node == update.node_id).map(|w| w.content.position);
-                    done.result = Some(json!({ "changes": { "position": position } }));
+                    done.result = Some(json!({ "changes": { "position": write.content.position } }));
                 }
             }
             None => {

@@ -1,9 +1,11 @@
 //! The rules that a command must keep before it goes near the database: lengths, ranges, and text that PostgreSQL can
 //! store.
 
-use glassbox_protocol::client::{LockAcquire, LockBreak, LockRenew, NodeChanges, NodeCreate, NodeMove, PresenceFields};
+use glassbox_protocol::client::{
+    LockAcquire, LockBreak, LockRenew, NodeChanges, NodeCreate, NodeMove, PresenceFields, Redo, Undo,
+};
 use glassbox_protocol::entity::Position;
-use glassbox_protocol::{Command, Error, ErrorCode};
+use glassbox_protocol::{Channel, Command, Error, ErrorCode};
 use serde_json::{Map, Value};
 
 use crate::config::LOCK_TTL_RANGE_MS;
@@ -32,7 +34,7 @@ pub const COORDINATE_MAX: f64 = 10_000_000.0;
 /// Checks a command; the error names the field and the rule.
 ///
 /// # Errors
-/// `VALIDATION` or `TOO_LARGE`.
+/// `VALIDATION`, `TOO_LARGE` or `INVALID_CHANNEL`.
 pub fn command(command: &Command) -> Result<(), Error> {
     match command {
         Command::NodeCreate(create) => node_create(create),
@@ -67,9 +69,11 @@ pub fn command(command: &Command) -> Result<(), Error> {
         | Command::NodeDelete(_)
         | Command::NodeRestore(_)
         | Command::LockRelease(_)
-        | Command::LockBreak(_)
-        | Command::Undo(_)
-        | Command::Redo(_) => Ok(()),
+        | Command::LockBreak(_) => Ok(()),
+        Command::Undo(Undo { channel }) | Command::Redo(Redo { channel }) => match channel {
+            Channel::Project(_) => Ok(()),
+            Channel::Node(_) | Channel::Execution(_) | Channel::User => Err(super::wrong_channel()),
+        },
     }
 }
 

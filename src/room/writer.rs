@@ -26,6 +26,7 @@ use crate::auth;
 use crate::command::{self, AnswerWith, Applied, Job, Place};
 use crate::session::peer::Peer;
 use crate::store::commands::{self, Claim, CommandKey};
+use crate::store::undo::{self, NewStep};
 use crate::store::{Database, Failure, Sealed, Tenant, Tx, Via, events, members};
 
 /// Most commands in one transaction. At about 0.15 ms each (load-tests/results/2026-11-22-core.md) it takes some 40 ms,
@@ -72,7 +73,7 @@ impl Request {
 
     /// Sends the answer.
     pub fn answer(self, answer: Answer) {
-        crate::metrics::command(command_type(&self.command), outcome(&answer));
+        crate::metrics::command(command::command_type(&self.command), outcome(&answer));
         match self.reply {
             Reply::Session(peer) => {
                 let message = match answer {
@@ -237,7 +238,7 @@ impl Writer {
             }
         }
         if !new.is_empty() {
-            let (applied, sealed) = self.apply(&mut tx, &new).await?;
+            let (applied, steps, sealed) = self.apply(&mut tx, &new).await?;
             let fallback = match sealed.iter().find(|s| s.stream == self.place.project.0) {
                 Some(sealed) => sealed.head,
                 None => events::head(&mut tx, self.place.project).await?,
@@ -252,7 +253,7 @@ impl Writer {
                 }
                 answers.insert(request.key, answer);
             }
-            commands::answer(&mut tx, &kept).await?;
+            undo::answer_and_push(&mut tx, self.place.org, self.place.project, &kept, &steps).await?;
             commands::unclaim(&mut tx, &given_back).await?;
             is_committing.store(true, Ordering::Relaxed);
             tx.commit_sealed(&sealed).await.map_err(Failed::at_commit)?;
@@ -274,7 +275,11 @@ impl Writer {
             .collect())
     }
 
-    async fn apply(&self, tx: &mut Tx, new: &[&Request]) -> Result<(Vec<Applied>, Vec<Sealed>), sqlx::Error> {
+    async fn apply(
+        &self,
+        tx: &mut Tx,
+        new: &[&Request],
+    ) -> Result<(Vec<Applied>, Vec<NewStep>, Vec<Sealed>), sqlx::Error> {
         let mut users: Vec<UserId> = new.iter().map(|r| r.key.user).collect();
         users.sort_unstable();
         users.dedup();
@@ -300,9 +305,9 @@ impl Writer {
                 },
             })
             .collect();
-        let applied = command::apply(tx, self.place, &jobs).await?;
+        let (applied, steps) = command::apply(tx, self.place, &jobs).await?;
         let sealed = tx.seal().await?;
-        Ok((applied, sealed))
+        Ok((applied, steps, sealed))
     }
 
     /// Finds out what became of commands whose COMMIT was not answered, however long that takes.
@@ -433,30 +438,5 @@ fn outcome(answer: &Answer) -> &'static str {
         Ok(_) => "committed",
         Err(error) if error.temporary => "deferred",
         Err(_) => "refused",
-    }
-}
-
-/// A command's name on the wire.
-pub fn command_type(command: &Command) -> &'static str {
-    match command {
-        Command::NodeCreate(_) => "node_create",
-        Command::NodeUpdate(_) => "node_update",
-        Command::NodeMove(_) => "node_move",
-        Command::NodeDelete(_) => "node_delete",
-        Command::NodeRestore(_) => "node_restore",
-        Command::NodeRollback(_) => "node_rollback",
-        Command::NodeInputAdd(_) => "node_input_add",
-        Command::NodeInputRemove(_) => "node_input_remove",
-        Command::NodeOutputAdd(_) => "node_output_add",
-        Command::NodeOutputRemove(_) => "node_output_remove",
-        Command::DependencyAdd(_) => "dependency_add",
-        Command::DependencyUpdate(_) => "dependency_update",
-        Command::DependencyRemove(_) => "dependency_remove",
-        Command::LockAcquire(_) => "lock_acquire",
-        Command::LockRenew(_) => "lock_renew",
-        Command::LockRelease(_) => "lock_release",
-        Command::LockBreak(_) => "lock_break",
-        Command::Undo(_) => "undo",
-        Command::Redo(_) => "redo",
     }
 }

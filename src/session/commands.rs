@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use glassbox_protocol::client::{Redo, Undo};
 use glassbox_protocol::{Channel, Command, Error, ErrorCode, OrgId, ProjectId, RequestId};
 
 use super::conversation::Session;
@@ -39,6 +40,8 @@ impl Session {
     async fn room_of(&self, command: &Command) -> Result<Arc<Room>, Error> {
         let named = match command {
             Command::NodeCreate(create) => create.project_id,
+            Command::Undo(Undo { channel: Channel::Project(project) })
+            | Command::Redo(Redo { channel: Channel::Project(project) }) => Some(*project),
             _ => None,
         };
         let mut rooms = self.open.values().map(|open| &open.room);

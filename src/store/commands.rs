@@ -172,7 +172,7 @@ pub async fn unclaim(tx: &mut Tx, commands: &[CommandKey]) -> sqlx::Result<()> {
     Ok(())
 }
 
-fn columns<'a>(keys: impl Iterator<Item = &'a CommandKey>) -> (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>) {
+pub(super) fn columns<'a>(keys: impl Iterator<Item = &'a CommandKey>) -> (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>) {
     let mut columns = (Vec::new(), Vec::new(), Vec::new());
     for key in keys {
         columns.0.push(key.user.0);

@@ -194,23 +194,44 @@ pub async fn find(tx: &mut Tx, edge: &DependencyAdd) -> sqlx::Result<Option<(Dep
     Ok(row.map(|(id, Json(value))| (DependencyId(id), value)))
 }
 
-/// Removes an edge of a project; false if it is not there.
+/// Removes an edge of a project and returns its row; `None` if it is not there.
 ///
 /// # Errors
 /// The database is away.
-pub async fn delete(tx: &mut Tx, project: ProjectId, edge: DependencyId) -> sqlx::Result<bool> {
-    let done = sqlx::query(
+pub async fn delete(tx: &mut Tx, project: ProjectId, edge: DependencyId) -> sqlx::Result<Option<Value>> {
+    sqlx::query_scalar::<_, Json<Value>>(
         "delete from node_dependencies d
         using nodes n
         where d.id = $2
             and n.id = d.target_node_id
-            and n.project_id = $1",
+            and n.project_id = $1
+        returning to_jsonb(d)",
     )
     .bind(project.0)
     .bind(edge.0)
-    .execute(tx.conn())
+    .fetch_optional(tx.conn())
+    .await
+    .map(|row| row.map(|Json(value)| value))
+}
+
+/// Brings back edges exactly as they were, rows as [`delete`] returns them. Those whose id is in use, or that have an
+/// equal by now, are left out; returns the others as the wire shows them.
+///
+/// # Errors
+/// The database is away; an end, output or input that is not there any more.
+pub async fn bring_back(tx: &mut Tx, rows: &[Value]) -> sqlx::Result<Vec<Value>> {
+    let back: Vec<Json<Value>> = sqlx::query_scalar(
+        "insert into node_dependencies as d
+        select r.*
+        from unnest($1::jsonb[]) v (edge)
+        cross join lateral jsonb_populate_record(null::node_dependencies, v.edge) r
+        on conflict do nothing
+        returning realtime.dependency_json(d)",
+    )
+    .bind(rows.iter().map(Json).collect::<Vec<_>>())
+    .fetch_all(tx.conn())
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(back.into_iter().map(|Json(edge)| edge).collect())
 }
 
 /// All edges that can be reached from a node, as (source, target).

@@ -155,6 +155,7 @@ const UPKEEP: [&str; 8] = [
     "select false from realtime.sweep()",
     "select false from realtime.sweep_notifications()",
     "select false from realtime.sweep_request_answers()",
+    "select false from realtime.sweep_undo_steps()",
 ];
 
 /// Makes coming partitions of the log, drops old ones, and removes what nobody asks for any more. One instance at a

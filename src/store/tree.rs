@@ -1,6 +1,7 @@
 //! The tree that parents make of a project's nodes: cycles, subtrees, and what goes and comes back together.
 
 use glassbox_protocol::{NodeId, ProjectId};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Tx;
@@ -125,11 +126,11 @@ async fn lock_branches(
 }
 
 /// Deletes nodes softly, ends their locks and cancels their executions. One moment for all of them, so that a restore
-/// finds what went together.
+/// finds what went together; returns it.
 ///
 /// # Errors
 /// The database is away.
-pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<()> {
+pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<Option<OffsetDateTime>> {
     let ids: Vec<Uuid> = nodes.iter().map(|n| n.0).collect();
     sqlx::query(
         "update agent_executions
@@ -140,19 +141,23 @@ pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<()> {
     .bind(&ids)
     .execute(tx.conn())
     .await?;
-    sqlx::query(
+    sqlx::query_scalar(
         "with t as materialized (
             select clock_timestamp() as moment
+        ),
+        gone as (
+            update nodes n
+            set deleted_at = t.moment, locked_by = null, locked_at = null, lock_expires_at = null
+            from t
+            where n.id = any($1)
+            returning n.deleted_at
         )
-        update nodes n
-        set deleted_at = t.moment, locked_by = null, locked_at = null, lock_expires_at = null
-        from t
-        where n.id = any($1)",
+        select max(deleted_at)
+        from gone",
     )
     .bind(&ids)
-    .execute(tx.conn())
-    .await?;
-    Ok(())
+    .fetch_one(tx.conn())
+    .await
 }
 
 /// Brings deleted nodes back. The root becomes a root of the canvas if its parent is still deleted.

@@ -234,7 +234,7 @@ impl Stage {
     }
 }
 
-async fn waits_at_commit(superuser: &PgPool) -> bool {
+pub async fn waits_at_commit(superuser: &PgPool) -> bool {
     sqlx::query_scalar(
         "select exists (
              select 1 from pg_locks l
@@ -593,7 +593,7 @@ impl Stuck {
 // Where they stand ---------------------------------------------------------------------------------------------------
 
 /// A world whose instance `index` reaches PostgreSQL through a proxy.
-async fn behind_a_proxy(builder: Builder, index: usize) -> (Proxy, World) {
+pub async fn behind_a_proxy(builder: Builder, index: usize) -> (Proxy, World) {
     let database = TestDatabase::create().await;
     let url: Url = database.server_url().parse().expect("a URL");
     let host = url.host_str().expect("a host").to_owned();

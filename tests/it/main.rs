@@ -40,6 +40,8 @@ mod support;
 mod templates;
 mod tokens;
 mod traces;
+mod undo;
+mod undo_property;
 mod users;
 mod v1;
 mod v1_locks;

@@ -1,0 +1,235 @@
+//! What takes a command back: the old values, and what the command left, which must still be there.
+//!
+//! A step holds values, not only versions: places, parents, inputs and edges have no version, and a value says by itself
+//! whether somebody changed it. Content is judged by its version as well, so that a change to and fro by somebody else
+//! is seen. Applying an inverse gives the inverse of that, which is how a redo comes about.
+
+use glassbox_protocol::client::{DependencyAdd, NodeChanges};
+use glassbox_protocol::entity::Position;
+use glassbox_protocol::{DependencyId, NodeId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::store::nodes::Content;
+use crate::store::parts::PartKind;
+use crate::store::{Tx, undo};
+
+/// What takes a command back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Inverse {
+    /// Sets fields of a node.
+    Fields(Box<FieldsBack>),
+    /// Moves nodes.
+    Places {
+        /// Each with where it was and where the command left it.
+        moves: Vec<PlaceBack>,
+    },
+    /// Deletes nodes that the command made or brought back.
+    Delete {
+        /// The root.
+        node_id: NodeId,
+        /// The root and what lies below it.
+        nodes: Vec<Seen>,
+    },
+    /// Brings back nodes that the command deleted.
+    Restore(Deleted),
+    /// Removes an input or output.
+    RemovePart(AddedPart),
+    /// Brings back an input or output.
+    AddPart(RemovedPart),
+    /// Removes an edge.
+    RemoveEdge {
+        /// The edge.
+        dependency_id: DependencyId,
+        /// What it is.
+        edge: DependencyAdd,
+    },
+    /// Brings back an edge.
+    AddEdge {
+        /// What it is.
+        edge: DependencyAdd,
+        /// Its row.
+        row: Value,
+    },
+    /// Changes what an edge means.
+    Edge {
+        /// The edge.
+        dependency_id: DependencyId,
+        /// What it was.
+        set: DependencyAdd,
+        /// What the command left.
+        expected: DependencyAdd,
+    },
+}
+
+/// A node's earlier content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldsBack {
+    /// The node.
+    pub node_id: NodeId,
+    /// The version that the command left.
+    pub version: i32,
+    /// The values from before.
+    pub set: NodeChanges,
+    /// The values that the command left.
+    pub expected: NodeChanges,
+}
+
+/// Nodes that went together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// The root.
+    pub node_id: NodeId,
+    /// What contains the root.
+    pub parent_id: Option<NodeId>,
+    /// The root and what went with it.
+    pub nodes: Vec<NodeId>,
+    /// When they went, microseconds since 1970.
+    pub deleted_at_us: i64,
+}
+
+/// An input or output as the command left it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddedPart {
+    /// Which of them.
+    pub part: PartKind,
+    /// Its node.
+    pub node_id: NodeId,
+    /// The part.
+    pub id: Uuid,
+    /// A hash of all that it is.
+    pub state: String,
+    /// The edges that mean it.
+    pub edges: Vec<Uuid>,
+}
+
+/// An input or output that was removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedPart {
+    /// Which of them.
+    pub part: PartKind,
+    /// Its node.
+    pub node_id: NodeId,
+    /// Its row.
+    pub row: Value,
+    /// The rows of the edges that went with it.
+    pub edges: Vec<Value>,
+}
+
+/// A node's way back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaceBack {
+    /// The node.
+    pub node_id: NodeId,
+    /// Where it was.
+    pub set: Position,
+    /// Where the command left it.
+    pub expected: Position,
+}
+
+/// A node as the command left it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// The node.
+    pub node_id: NodeId,
+    /// Hashes, in the order of [`undo::STATE_FIELDS`].
+    pub state: Vec<String>,
+}
+
+impl Inverse {
+    /// What sets the fields back that differ.
+    pub(super) fn of_content(node_id: NodeId, version: i32, before: &Content, after: &Content) -> Self {
+        let (set, expected) = (differing(before, after), differing(after, before));
+        Self::Fields(Box::new(FieldsBack { node_id, version, set, expected }))
+    }
+
+    /// What deletes nodes that are there now, unless they change.
+    pub(super) async fn of_presence(tx: &mut Tx, node_id: NodeId, nodes: &[NodeId]) -> sqlx::Result<Self> {
+        let mut states = undo::states(tx, nodes).await?;
+        let nodes =
+            nodes.iter().filter_map(|node| Some(Seen { node_id: *node, state: states.remove(node)? })).collect();
+        Ok(Self::Delete { node_id, nodes })
+    }
+
+    /// The nodes that it concerns.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        match self {
+            Self::Fields(back) => vec![back.node_id],
+            Self::RemovePart(part) => vec![part.node_id],
+            Self::AddPart(part) => vec![part.node_id],
+            Self::Places { moves } => moves.iter().map(|m| m.node_id).collect(),
+            Self::Delete { nodes, .. } => nodes.iter().map(|seen| seen.node_id).collect(),
+            Self::Restore(deleted) => deleted.nodes.clone(),
+            Self::RemoveEdge { edge, .. } | Self::AddEdge { edge, .. } | Self::Edge { set: edge, .. } => {
+                vec![edge.source_node_id, edge.target_node_id]
+            }
+        }
+    }
+}
+
+/// A moment as a step keeps it: as fine as PostgreSQL tells moments apart.
+pub(super) fn microseconds(moment: OffsetDateTime) -> i64 {
+    i64::try_from(moment.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
+}
+
+/// The values of the fields that differ from another state.
+fn differing(of: &Content, from: &Content) -> NodeChanges {
+    NodeChanges {
+        title: (of.title != from.title).then(|| of.title.clone()),
+        description: (of.description != from.description).then(|| of.description.clone()),
+        status: (of.status != from.status).then(|| of.status.clone()),
+        parent_id: (of.parent != from.parent).then_some(of.parent),
+        supervisor_user_id: (of.supervisor != from.supervisor).then_some(of.supervisor),
+        metadata: (of.metadata != from.metadata).then(|| of.metadata.clone()),
+        position: (of.position != from.position).then_some(of.position),
+    }
+}
+
+/// The present values of the fields that some changes name.
+pub(super) fn present_values(named: &NodeChanges, now: &Content) -> NodeChanges {
+    NodeChanges {
+        title: named.title.as_ref().map(|_| now.title.clone()),
+        description: named.description.as_ref().map(|_| now.description.clone()),
+        status: named.status.as_ref().map(|_| now.status.clone()),
+        parent_id: named.parent_id.map(|_| now.parent),
+        supervisor_user_id: named.supervisor_user_id.map(|_| now.supervisor),
+        metadata: named.metadata.as_ref().map(|_| now.metadata.clone()),
+        position: named.position.map(|_| now.position),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    #[test]
+    fn fields_that_were_empty_are_emptied_again() {
+        let before = Content {
+            title: "a".into(),
+            description: None,
+            status: "draft".into(),
+            parent: None,
+            supervisor: None,
+            metadata: Map::new(),
+            position: Position::default(),
+        };
+        let after =
+            Content { description: Some("text".into()), position: Position { x: 0.1, y: 2.0 }, ..before.clone() };
+        let inverse = Inverse::of_content(NodeId::random(), 2, &before, &after);
+        let stored = serde_json::to_value(&inverse).expect("JSON");
+        assert_eq!(stored["set"], json!({ "description": null, "position": { "x": 0.0, "y": 0.0 } }));
+        assert_eq!(stored["expected"], json!({ "description": "text", "position": { "x": 0.1, "y": 2.0 } }));
+        assert_eq!(serde_json::from_value::<Inverse>(stored).expect("an inverse"), inverse);
+    }
+}
