@@ -19,6 +19,7 @@ use uuid::Uuid;
 use self::inverse::Inverse;
 use crate::auth::rights::{ProjectRight, ProjectRole};
 use crate::store;
+use crate::store::tree::ReturnTo;
 use crate::store::undo::{NewStep, Which};
 use crate::store::view::{self, Viewer};
 use crate::store::{Origin, Tx, Via, nodes};
@@ -233,8 +234,10 @@ async fn apply_run(tx: &mut Tx, place: Place, run: &[Job<'_>]) -> sqlx::Result<V
 async fn apply_one(tx: &mut Tx, place: Place, job: &Job<'_>) -> sqlx::Result<Applied> {
     match job.command {
         Command::NodeCreate(create) => create::apply(tx, place, job, create).await,
-        Command::NodeDelete(NodeRef { node_id, fence }) => delete::apply(tx, place, job, *node_id, *fence).await,
-        Command::NodeRestore(NodeRef { node_id, .. }) => delete::restore(tx, place, job, *node_id).await,
+        Command::NodeDelete(NodeRef { node_id, fence }) => delete::apply(tx, place, job, *node_id, *fence, None).await,
+        Command::NodeRestore(NodeRef { node_id, .. }) => {
+            delete::restore(tx, place, job, *node_id, ReturnTo::ItsPlace).await
+        }
         Command::NodeRollback(rollback) => rollback::apply(tx, place, job, rollback).await,
         Command::NodeInputAdd(add) => parts::add_input(tx, place, job, add).await,
         Command::NodeInputRemove(remove) => parts::remove_input(tx, place, job, remove).await,

@@ -75,7 +75,7 @@ pub(super) async fn apply(tx: &mut Tx, place: Place, job: &Job<'_>, create: &Nod
     }
     let done = Done::new(outcome).with_version(1).with_result(result);
     Ok(Ok(match job.is_undoable() {
-        true => done.with_inverse(Inverse::of_presence(tx, id, &[id]).await?),
+        true => done.with_inverse(Inverse::of_presence(tx, id, &[id], None).await?),
         false => done,
     }))
 }

@@ -2,20 +2,23 @@
 
 use glassbox_protocol::{Fence, NodeId};
 use serde_json::json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::inverse::{Deleted, Inverse, microseconds};
 use super::{Applied, Done, Job, Place, lock, not_found};
-use crate::store::tree::{self, Branch};
+use crate::store::tree::{self, Branch, ReturnTo};
 use crate::store::{Origin, Tx, locks, nodes};
 
-/// Deletes a node and what lies below it, children before parents. Somebody else's lock anywhere in it refuses it.
+/// Deletes a node and what lies below it, children before parents: now, or at the moment of a delete that is done again,
+/// so that what else happened to these nodes fits. Somebody else's lock anywhere in it refuses it.
 pub(super) async fn apply(
     tx: &mut Tx,
     place: Place,
     job: &Job<'_>,
     node: NodeId,
     fence: Option<Fence>,
+    at: Option<OffsetDateTime>,
 ) -> sqlx::Result<Applied> {
     let rows = nodes::lock(tx, place.project, &[node]).await?;
     let parent_id = match rows.get(&node) {
@@ -34,7 +37,7 @@ pub(super) async fn apply(
     let deepest = branches.iter().map(|b| b.depth).max().unwrap_or(0);
     set_origins(tx, job, &branches, |b| deepest - b.depth).await?;
     let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
-    let deleted_at = tree::delete(tx, &all).await?;
+    let deleted_at = tree::delete(tx, &all, at).await?;
     let done = Done::applied().with_result(json!({ "nodeIds": all }));
     Ok(Ok(match deleted_at {
         Some(deleted_at) if job.is_undoable() => done.with_inverse(Inverse::Restore(Deleted {
@@ -48,20 +51,26 @@ pub(super) async fn apply(
 }
 
 /// Brings a node back with what the same delete took, parents before children.
-pub(super) async fn restore(tx: &mut Tx, place: Place, job: &Job<'_>, node: NodeId) -> sqlx::Result<Applied> {
+pub(super) async fn restore(
+    tx: &mut Tx,
+    place: Place,
+    job: &Job<'_>,
+    node: NodeId,
+    to: ReturnTo,
+) -> sqlx::Result<Applied> {
     let rows = nodes::lock(tx, place.project, &[node]).await?;
-    match rows.get(&node) {
+    let deleted_at = match rows.get(&node) {
         None => return Ok(Err(not_found())),
         Some(row) if row.deleted_at.is_none() => return Ok(Ok(Done::unchanged().with_version(row.version))),
-        Some(_) => {}
-    }
+        Some(row) => row.deleted_at,
+    };
     let branches = tree::lock_deleted_subtree(tx, place.project, node).await?;
     set_origins(tx, job, &branches, |b| b.depth).await?;
     let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
-    tree::restore(tx, node, &all).await?;
+    tree::restore(tx, node, &all, to).await?;
     let done = Done::applied().with_result(json!({ "nodeIds": all }));
     Ok(Ok(match job.is_undoable() {
-        true => done.with_inverse(Inverse::of_presence(tx, node, &all).await?),
+        true => done.with_inverse(Inverse::of_presence(tx, node, &all, deleted_at).await?),
         false => done,
     }))
 }

@@ -33,6 +33,8 @@ pub enum Inverse {
         node_id: NodeId,
         /// The root and what lies below it.
         nodes: Vec<Seen>,
+        /// When they were deleted before, microseconds since 1970; absent where they are new.
+        deleted_at_us: Option<i64>,
     },
     /// Brings back nodes that the command deleted.
     Restore(Deleted),
@@ -153,11 +155,16 @@ impl Inverse {
     }
 
     /// What deletes nodes that are there now, unless they change.
-    pub(super) async fn of_presence(tx: &mut Tx, node_id: NodeId, nodes: &[NodeId]) -> sqlx::Result<Self> {
+    pub(super) async fn of_presence(
+        tx: &mut Tx,
+        node_id: NodeId,
+        nodes: &[NodeId],
+        deleted_at: Option<OffsetDateTime>,
+    ) -> sqlx::Result<Self> {
         let mut states = undo::states(tx, nodes).await?;
         let nodes =
             nodes.iter().filter_map(|node| Some(Seen { node_id: *node, state: states.remove(node)? })).collect();
-        Ok(Self::Delete { node_id, nodes })
+        Ok(Self::Delete { node_id, nodes, deleted_at_us: deleted_at.map(microseconds) })
     }
 
     /// The nodes that it concerns.
@@ -179,6 +186,11 @@ impl Inverse {
 /// A moment as a step keeps it: as fine as PostgreSQL tells moments apart.
 pub(super) fn microseconds(moment: OffsetDateTime) -> i64 {
     i64::try_from(moment.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
+}
+
+/// The moment that a step has kept.
+pub(super) fn moment(microseconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1000).ok()
 }
 
 /// The values of the fields that differ from another state.

@@ -8,12 +8,14 @@
 use glassbox_protocol::client::{DependencyRemove, DependencyUpdate, Move, NodeMove, NodeUpdate};
 use glassbox_protocol::{Channel, Command, Error, ErrorCode, NodeId};
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 use tracing::warn;
 
 use super::inverse::{self, Deleted, FieldsBack, Inverse, PlaceBack, Seen};
 use super::{Applied, Done, Job, Place, delete, dependency, gone, lock, moves, not_found, parts, update};
+use crate::store::tree::{self, ReturnTo};
 use crate::store::undo::{self, NewStep, Which};
-use crate::store::{Failure, Tx, dependencies, nodes, tree};
+use crate::store::{Failure, Tx, dependencies, nodes};
 
 /// Turns what commands left behind into steps, in the order of the commands.
 pub fn steps<'a>(jobs: &[Job<'_>], applied: impl Iterator<Item = Option<&'a mut Applied>>) -> Vec<NewStep> {
@@ -101,7 +103,10 @@ async fn apply_inverse(tx: &mut Tx, place: Place, job: &Job<'_>, inverse: &Inver
     match inverse {
         Inverse::Fields(back) => set_fields(tx, place, job, back).await,
         Inverse::Places { moves } => move_back(tx, place, job, moves).await,
-        Inverse::Delete { node_id, nodes } => delete_again(tx, place, job, *node_id, nodes).await,
+        Inverse::Delete { node_id, nodes, deleted_at_us } => {
+            let at = deleted_at_us.and_then(inverse::moment);
+            delete_again(tx, place, job, *node_id, nodes, at).await
+        }
         Inverse::Restore(deleted) => restore(tx, place, job, deleted).await,
         Inverse::RemovePart(part) => {
             let fence = lock::own_fence(tx, job, part.node_id).await?;
@@ -195,7 +200,14 @@ async fn move_back(tx: &mut Tx, place: Place, job: &Job<'_>, back: &[PlaceBack])
 }
 
 /// Deletes nodes, if they and what hangs on them are as they were left.
-async fn delete_again(tx: &mut Tx, place: Place, job: &Job<'_>, node: NodeId, seen: &[Seen]) -> sqlx::Result<Applied> {
+async fn delete_again(
+    tx: &mut Tx,
+    place: Place,
+    job: &Job<'_>,
+    node: NodeId,
+    seen: &[Seen],
+    at: Option<OffsetDateTime>,
+) -> sqlx::Result<Applied> {
     let rows = nodes::lock(tx, place.project, &[node]).await?;
     match rows.get(&node) {
         None => return Ok(Err(not_found())),
@@ -226,7 +238,7 @@ async fn delete_again(tx: &mut Tx, place: Place, job: &Job<'_>, node: NodeId, se
         return Ok(Err(conflict(&conflicts)));
     }
     let fence = lock::own_fence(tx, job, node).await?;
-    delete::apply(tx, place, job, node, fence).await
+    delete::apply(tx, place, job, node, fence, at).await
 }
 
 /// Brings nodes back, if it is still the same delete that they are gone with.
@@ -257,7 +269,7 @@ async fn restore(tx: &mut Tx, place: Place, job: &Job<'_>, deleted: &Deleted) ->
     if !missing.is_empty() {
         return Ok(Err(conflict(&missing)));
     }
-    delete::restore(tx, place, job, node).await
+    delete::restore(tx, place, job, node, ReturnTo::Parent(*parent_id)).await
 }
 
 /// `VERSION_CONFLICT` that names what is not as it was left.

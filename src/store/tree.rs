@@ -126,11 +126,11 @@ async fn lock_branches(
 }
 
 /// Deletes nodes softly, ends their locks and cancels their executions. One moment for all of them, so that a restore
-/// finds what went together; returns it.
+/// finds what went together: now, or the moment of an earlier delete that is done again. Returns the moment.
 ///
 /// # Errors
 /// The database is away.
-pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<Option<OffsetDateTime>> {
+pub async fn delete(tx: &mut Tx, nodes: &[NodeId], at: Option<OffsetDateTime>) -> sqlx::Result<Option<OffsetDateTime>> {
     let ids: Vec<Uuid> = nodes.iter().map(|n| n.0).collect();
     sqlx::query(
         "update agent_executions
@@ -143,7 +143,7 @@ pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<Option<Offset
     .await?;
     sqlx::query_scalar(
         "with t as materialized (
-            select clock_timestamp() as moment
+            select coalesce($2, clock_timestamp()) as moment
         ),
         gone as (
             update nodes n
@@ -156,19 +156,30 @@ pub async fn delete(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<Option<Offset
         from gone",
     )
     .bind(&ids)
+    .bind(at)
     .fetch_one(tx.conn())
     .await
 }
 
-/// Brings deleted nodes back. The root becomes a root of the canvas if its parent is still deleted.
+/// Where the root of what is brought back goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnTo {
+    /// Where it was, or to the canvas itself if its parent is still deleted.
+    ItsPlace,
+    /// Into a node that is there, or to the canvas itself.
+    Parent(Option<NodeId>),
+}
+
+/// Brings deleted nodes back.
 ///
 /// # Errors
-/// The database is away.
-pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId]) -> sqlx::Result<()> {
+/// The database is away; a parent that lies below the root.
+pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId], to: ReturnTo) -> sqlx::Result<()> {
     sqlx::query(
         "update nodes n
         set deleted_at = null,
             parent_id = case
+                when n.id = $1 and $3 then $4
                 when n.id = $1 and exists (
                     select 1
                     from nodes p
@@ -181,6 +192,11 @@ pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId]) -> sqlx::Resul
     )
     .bind(root.0)
     .bind(nodes.iter().map(|n| n.0).collect::<Vec<_>>())
+    .bind(to != ReturnTo::ItsPlace)
+    .bind(match to {
+        ReturnTo::Parent(Some(parent)) => Some(parent.0),
+        ReturnTo::Parent(None) | ReturnTo::ItsPlace => None,
+    })
     .execute(tx.conn())
     .await?;
     Ok(())

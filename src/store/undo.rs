@@ -86,7 +86,8 @@ macro_rules! push_steps {
             insert into realtime.undo_steps (project_id, org_id, user_id, position, command, inverse)
             select $1, $2, a.user_id, x.top + a.n, a.command, a.inverse
             from added a
-            join authors x using (user_id)"
+            join authors x using (user_id)
+            where a.n > x.steps - 100"
         )
     };
 }

@@ -52,8 +52,8 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (node(), any::<u8>()).prop_map(|(node, value)| Act::Annotate { node, value }),
         2 => (node(), proptest::option::of(node())).prop_map(|(node, parent)| Act::Adopt { node, parent }),
         3 => proptest::collection::vec((node(), any::<i16>()), 1..3).prop_map(|nodes| Act::Move { nodes }),
-        2 => node().prop_map(|node| Act::Delete { node }),
-        1 => node().prop_map(|node| Act::Restore { node }),
+        3 => node().prop_map(|node| Act::Delete { node }),
+        2 => node().prop_map(|node| Act::Restore { node }),
         1 => (node(), 1..4_i32).prop_map(|(node, version)| Act::Rollback { node, version }),
         2 => (node(), part(), proptest::option::of(node()))
             .prop_map(|(node, part, source)| Act::AddInput { node, part, source }),
