@@ -241,7 +241,8 @@ export class CommandQueue {
         const outcome = isUnknown ? "unknown" : "not_applied";
         const refusal = new CommandError(entry.command.type, entry.requestId, error, outcome);
         entry.reject(refusal);
-        this.rejected.emit(refusal, entry.command);
+        // A lock that is over already needs no release.
+        if (entry.command.type !== "lock_release") this.rejected.emit(refusal, entry.command);
     }
 
     #refusal({ text, projectId }: Entry): { code: "TOO_LARGE" | "QUEUE_FULL"; message: string } | undefined {

@@ -42,6 +42,8 @@ export interface LockContext {
 /** A lock that was asked for. */
 export class LockHandle {
     readonly status = new Store<LockState>({ state: "waiting" });
+    /** Whether it was ever held. */
+    wasHeld = false;
     #expiresAt = 0;
     #timer: ReturnType<typeof setTimeout> | undefined;
     readonly #context: LockContext;
@@ -89,6 +91,7 @@ export class LockHandle {
     granted(fence: number, expiresInMs: number, since: number): void {
         const status = this.status.get();
         if (status.state === "released" || status.state === "lost") return;
+        this.wasHeld = true;
         this.#expiresAt = since + expiresInMs;
         this.#schedule();
         if (status.state === "waiting" || status.fence !== fence) this.status.set({ state: "held", fence });
@@ -138,10 +141,21 @@ export class LockHandle {
     }
 }
 
+interface Entry {
+    handle: LockHandle;
+    options: LockOptions;
+    /** The newest question. */
+    asked: Pending;
+    /** Whether the server answered that there is a queue. */
+    isQueued: boolean;
+}
+
 /** A project's locks that are this client's. */
 export class Locks {
     readonly #context: LockContext;
-    readonly #handles = new Map<string, { handle: LockHandle; options: LockOptions; asked: Pending }>();
+    readonly #handles = new Map<string, Entry>();
+    /** Questions that were taken back; the answer may have been yes by then. */
+    readonly #takenBack = new Set<string>();
 
     constructor(context: LockContext) {
         this.#context = context;
@@ -170,7 +184,11 @@ export class Locks {
         handle.status.subscribe(() => {
             const { state } = handle.status.get();
             const isOver = state === "lost" || state === "released";
-            if (isOver && this.handle(nodeId) === handle) this.#handles.delete(nodeId);
+            const entry = this.#handles.get(nodeId);
+            if (isOver && entry?.handle === handle) {
+                this.#handles.delete(nodeId);
+                if (state === "released" && !handle.wasHeld) this.#takenBack.add(entry.asked.requestId);
+            }
             this.#context.changed();
         });
         await this.#ask(handle, options);
@@ -182,9 +200,12 @@ export class Locks {
         void this.handle(nodeId)?.renew();
     }
 
-    /** Looks at what the log says about locks. `isUs` tells whether a fence is for this client. */
+    /** Looks at what the log says about locks: a fence in it is for this client. */
     see(event: AnyEvent): void {
         if (event.type !== "lock_acquired" && event.type !== "lock_released") return;
+        if (event.type === "lock_acquired" && event.requestId && this.#takenBack.delete(event.requestId)) {
+            return this.#giveBack(event.payload.nodeId, event.payload.fence);
+        }
         const entry = this.#handles.get(event.payload.nodeId);
         if (!entry) return;
         const status = entry.handle.status.get();
@@ -200,9 +221,10 @@ export class Locks {
 
     /** The project is live again: whoever waited may have had their turn, and what is held is renewed. */
     resumed(): void {
-        for (const { handle, options } of this.#handles.values()) {
-            if (handle.status.get().state === "waiting") void this.#ask(handle, options).catch(() => {});
-            else void handle.renew();
+        for (const { handle, options, isQueued } of this.#handles.values()) {
+            if (handle.status.get().state === "held") void handle.renew();
+            // A question that was not answered is sent again by the queue of commands.
+            else if (isQueued) void this.#ask(handle, options).catch(() => {});
         }
     }
 
@@ -212,22 +234,29 @@ export class Locks {
     }
 
     async #ask(handle: LockHandle, { wait, ttlMs }: LockOptions): Promise<void> {
-        const payload = { nodeId: handle.nodeId, ...(wait && { wait }), ...(ttlMs !== undefined && { ttlMs }) };
+        const given = { ...(wait && { wait }), ...(ttlMs !== undefined && { ttlMs }) };
+        const payload = { nodeId: handle.nodeId, ...given };
         const { queue, projectId } = this.#context;
         const { pending: asked, done } = queue.submit(projectId, { type: "lock_acquire", payload }, false);
-        this.#handles.set(handle.nodeId, {
-            handle,
-            options: { ...(wait && { wait }), ...(ttlMs && { ttlMs }) },
-            asked,
-        });
+        const entry: Entry = { handle, options: given, asked, isQueued: false };
+        this.#handles.set(handle.nodeId, entry);
         try {
             const grant = grantOf(await done);
             if (grant) handle.granted(grant.fence, grant.expiresInMs, asked.sentAt ?? performance.now());
+            else entry.isQueued = true;
         } catch (error) {
-            // An older question of the same handle may still be answered.
-            if (this.#handles.get(handle.nodeId)?.asked === asked) handle.end({ state: "lost", reason: "refused" });
+            handle.end({ state: "lost", reason: "refused" });
             throw error;
         }
+    }
+
+    #giveBack(nodeId: string, fence: number | undefined): void {
+        if (fence === undefined) return;
+        this.#context.queue.submit(
+            this.#context.projectId,
+            { type: "lock_release", payload: { nodeId, fence } },
+            false,
+        );
     }
 
     /** Waits until a handle is held, or is over. */

@@ -138,6 +138,22 @@ describe("a lock", () => {
     });
 });
 
+test("a question that was not answered before a break is asked once, and refused once", async () => {
+    const { world, project, socket, channel } = await opened();
+    const acquired = project.lock("a");
+    const [asked] = socket.of("lock_acquire");
+    world.socket.end(1006);
+    await vi.advanceTimersByTimeAsync(3_000);
+    const again = await world.welcome();
+    const next = new FakeChannel(again, channel.seq, EPOCH);
+    next.subscribed();
+    next.synced();
+    expect(again.of("lock_acquire")).toEqual([asked]);
+    next.refuse(asked?.requestId, "LOCK_HELD", true);
+    await expect(acquired).rejects.toMatchObject({ code: "LOCK_HELD" });
+    expect(project.ownLocks).toEqual([]);
+});
+
 describe("the queue for a lock", () => {
     async function waiting(signal?: AbortSignal) {
         const all = await opened();
@@ -164,6 +180,18 @@ describe("the queue for a lock", () => {
         abort.abort(new Error("not any more"));
         await expect(acquired).rejects.toThrow("not any more");
         expect(socket.of("lock_release")[0]?.payload).toEqual({ nodeId: "a" });
+    });
+
+    test("can be left in the moment of one's turn, and the lock does not stay behind", async () => {
+        const abort = new AbortController();
+        const { socket, channel, acquired, asked } = await waiting(abort.signal);
+        abort.abort(new Error("not any more"));
+        channel.event("lock_acquired", { ...EVENT, fence: 8 }, { requestId: asked?.requestId });
+        await expect(acquired).rejects.toThrow("not any more");
+        expect(socket.of("lock_release").map(({ payload }) => payload)).toEqual([
+            { nodeId: "a" },
+            { nodeId: "a", fence: 8 },
+        ]);
     });
 
     test("is entered again after a break, in which the turn may have come", async () => {
