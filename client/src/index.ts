@@ -11,7 +11,7 @@ export { Connection, type ConnectionOptions, Disconnected, type Link, type Token
 export { GlassBox, type GlassBoxOptions } from "./glassbox.js";
 export { type Inbox, InboxStore } from "./inbox.js";
 export type { Command } from "./project/guesses.js";
-export { LockHandle, type LockOptions, type LockState, type LostReason } from "./project/locks.js";
+export { LockHandle, type LockOptions, type LockState, type LostReason } from "./project/lock.js";
 export { type DragPreview, type PresenceFields, PresenceStore, type PresentUser } from "./project/presence.js";
 export { ContentView } from "./project/view.js";
 export { ProjectStore } from "./project.js";

@@ -6,7 +6,8 @@ import type { Channels } from "./channels.js";
 import type { CommandQueue } from "./command/queue.js";
 import type { Connection } from "./connection.js";
 import { applyGuess, type Command } from "./project/guesses.js";
-import { type LockHandle, type LockOptions, Locks } from "./project/locks.js";
+import type { LockHandle, LockOptions } from "./project/lock.js";
+import { Locks } from "./project/locks.js";
 import { ContentView } from "./project/view.js";
 import type {
     Ack,

@@ -1,15 +1,18 @@
 /** Two instances of the real server on one embedded PostgreSQL, for as long as the tests run. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { homedir } from "node:os";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
 
 declare module "vitest" {
     export interface ProvidedContext {
         /** `http://` addresses of the instances. */
         instances: string[];
+        /** For SQL of one's own, as any other writer. */
+        databaseUrl: string;
     }
 }
 
@@ -43,21 +46,25 @@ export default async function setup(project: TestProject): Promise<() => Promise
         "instances",
         [ports[0], ports[2]].map((port) => `http://127.0.0.1:${port}`),
     );
+    const { stdout } = await promisify(execFile)(program, ["database-url"], { env: environment() });
+    project.provide("databaseUrl", stdout.trim());
     return stop;
+}
+
+function environment(): NodeJS.ProcessEnv {
+    return { ...process.env, GLASSBOX_DATA_DIR: dataDirectory(), RUST_BACKTRACE: "0" };
 }
 
 async function started(program: string, port: number, metricsPort: number, more: string[]): Promise<ChildProcess> {
     const child = spawn(program, ["serve", ...more], {
         env: {
-            ...process.env,
-            GLASSBOX_DATA_DIR: dataDirectory(),
+            ...environment(),
             PORT: String(port),
             GLASSBOX_METRICS_PORT: String(metricsPort),
             GLASSBOX_DEVELOPMENT: "true",
             GLASSBOX_DEV_TOKENS_PER_MINUTE: "100000",
             RATE_LIMIT_PER_MINUTE: "100000",
             GLASSBOX_DRAIN_S: "1",
-            RUST_BACKTRACE: "0",
             RUST_LOG: process.env.RUST_LOG ?? "warn",
         },
         stdio: ["ignore", "ignore", "inherit"],

@@ -1,4 +1,5 @@
 /** People, projects and clients for tests against the real server. */
+import pg from "pg";
 import { inject } from "vitest";
 import { WebSocket } from "ws";
 import { fixedIdentity, GlassBox, type GlassBoxOptions, type ProjectStore, type Readable } from "../../src/index.js";
@@ -41,6 +42,17 @@ export async function rest<T>(method: string, path: string, who?: Person, body?:
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return JSON.parse(text || "null");
+}
+
+/** Writes to the tables as a program does that knows nothing of the server. */
+export async function sql(statement: string, values: unknown[] = []): Promise<void> {
+    const database = new pg.Client({ connectionString: inject("databaseUrl") });
+    await database.connect();
+    try {
+        await database.query(statement, values);
+    } finally {
+        await database.end();
+    }
 }
 
 /** A new project of a new organization; the others are its members. */
