@@ -146,7 +146,7 @@ const UPKEEP_TIMEOUT: &str = "10min";
 
 /// The steps of the upkeep, each in a transaction of its own: none loses what the former ones did, and none waits for
 /// the log's tables with heads in hand, which are what writers take first. Each tells whether it is to run again.
-const UPKEEP: [&str; 8] = [
+const UPKEEP: [&str; 9] = [
     "select false from realtime.make_partitions()",
     "select false from realtime.raise_floors()",
     "select realtime.drop_partition()",
