@@ -39,6 +39,8 @@ pub enum Kind {
     Other,
     /// It may concern several nodes, each with a part of its own.
     Moves,
+    /// A lock came or went.
+    Lock,
     /// Somebody's rights may be others now.
     Rights,
     /// The project is gone.
@@ -96,6 +98,7 @@ impl Event {
             "project_updated" => Kind::Rights,
             "project_deleted" => Kind::ProjectDeleted,
             "nodes_moved" => Kind::Moves,
+            "lock_acquired" | "lock_released" => Kind::Lock,
             _ => Kind::Other,
         };
         anyhow::ensure!(public.ends_with('}'), "a line of the log is not an object");

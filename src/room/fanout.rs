@@ -28,11 +28,13 @@ use crate::room::frame::Frame;
 use crate::session::outbound::Lane;
 use crate::session::peer::Peer;
 
+mod agents;
 mod delivery;
 mod members;
 mod showing;
 mod traces;
 
+pub use agents::DATABASE;
 pub use members::Member;
 use members::{Members, Seated};
 use traces::Stream;
@@ -73,6 +75,7 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         next_presence: None,
         next_relay: None,
         roster_at: Instant::now(),
+        are_agents_known: false,
         empty_since: Some(Instant::now()),
         is_deleted: false,
     };
@@ -142,6 +145,8 @@ struct State {
     next_presence: Option<Instant>,
     next_relay: Option<Instant>,
     roster_at: Instant,
+    /// Whether no lock came or went since it was asked which agents hold some.
+    are_agents_known: bool,
     empty_since: Option<Instant>,
     is_deleted: bool,
 }
@@ -188,6 +193,7 @@ impl State {
                 }
                 self.presence_changed();
             }
+            Message::Agents(agents) => self.agents(agents),
             Message::PresenceAsked => self.introduce(),
             Message::Reintroduce => {
                 self.introduce();
@@ -330,6 +336,11 @@ impl State {
         if now.duration_since(self.roster_at) >= ROSTER_INTERVAL {
             self.roster_at = now;
             self.surroundings.relay.roster(self.seat.project, self.presence.sessions_here());
+            // Looked at again, or they would count as unconfirmed.
+            self.are_agents_known &= !self.presence.has_agents();
+        }
+        if !self.are_agents_known {
+            self.look_at_agents();
         }
         if self.presence.needs_expiry() {
             self.presence.expire(now, None);

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use self::fields::{difference, merge, visible};
 use self::nodes::node_of;
+use super::fanout::DATABASE;
 use crate::config::PRESENCE_GRACE;
 
 mod fields;
@@ -208,7 +209,7 @@ impl Presence {
             .filter(|(_, e)| {
                 e.leaves_at.is_some_and(|at| at <= now)
                     || e.heard_at.is_some_and(|at| at + UNCONFIRMED_MAX <= now)
-                    || living.is_some_and(|living| e.instance.is_some_and(|i| !living.contains(&i)))
+                    || living.is_some_and(|living| e.instance.is_some_and(|i| i != DATABASE && !living.contains(&i)))
             })
             .map(|(id, e)| (*id, e.instance.is_none()))
             .collect();
@@ -223,6 +224,16 @@ impl Presence {
         let mut members: Vec<PresentMember> = self.entries.iter().map(|(id, e)| shown(*id, e)).collect();
         members.sort_by_key(|m| m.session_id);
         members
+    }
+
+    /// Whether an agent is here because it holds a lock.
+    pub fn has_agents(&self) -> bool {
+        self.entries.values().any(|e| e.instance == Some(DATABASE))
+    }
+
+    /// Whether this user is here under this name.
+    pub fn is_shown_as(&self, member: &PresentMember) -> bool {
+        self.entries.get(&member.session_id).is_some_and(|e| e.user.id == member.user.id)
     }
 
     /// Everybody who is here by a socket of this instance, for another instance that asks.

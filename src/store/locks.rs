@@ -3,11 +3,15 @@
 //! Every function expects that the caller has locked the node's row in the same transaction
 //! ([`super::nodes::lock`]).
 
+use glassbox_protocol::server::User;
 use glassbox_protocol::{ClientId, Fence, NodeId, OrgId, ProjectId, RequestId, UserId};
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::{Database, Tx, in_time};
+
+/// Most agents that are shown in a project; far more than work in one.
+const AGENTS_MAX: i64 = 200;
 
 /// A lock whose lease runs.
 #[derive(Clone, Debug)]
@@ -75,6 +79,35 @@ pub async fn held(tx: &mut Tx, node: NodeId) -> sqlx::Result<Option<Held>> {
         })
     })
     .transpose()
+}
+
+/// Which agents hold locks in a project: the nodes, and who they are.
+///
+/// # Errors
+/// The database is away.
+pub async fn held_by_agents(tx: &mut Tx, project: ProjectId) -> sqlx::Result<Vec<(NodeId, User)>> {
+    let rows = sqlx::query(
+        "select n.id, n.locked_by, u.name
+        from nodes n
+        join users u on u.id = n.locked_by
+        where n.project_id = $1
+            and n.locked_by is not null
+            and n.deleted_at is null
+            and n.lock_expires_at > clock_timestamp()
+            and u.cognito_sub like 'worker:%'
+        order by n.id
+        limit $2",
+    )
+    .bind(project.0)
+    .bind(AGENTS_MAX)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let user = User { id: UserId(row.try_get("locked_by")?), name: row.try_get("name")?, email: None };
+            Ok((NodeId(row.try_get("id")?), user))
+        })
+        .collect()
 }
 
 /// Takes a node's lock if nobody's lease runs; returns the new fence. The trigger raises it, for every writer.

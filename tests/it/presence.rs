@@ -129,3 +129,48 @@ async fn newest_writes(world: &World) -> Vec<(String, i64, Option<i64>)> {
     }
     newest
 }
+
+#[tokio::test]
+async fn an_agent_is_present_on_every_instance_while_it_holds_a_lock() {
+    let world = World::with_instances(2).await;
+    let ann = world.user("ann").await;
+    let (org, project) = (world.org(&ann).await, world.project(&ann).await);
+    let made = world.post(&format!("/api/v1/orgs/{org}/worker-keys"), Some(&ann), &json!({ "name": "writer" })).await;
+    let (key, agent) = (made["key"].as_str().expect("a key"), made["userId"].as_str().expect("a user"));
+    let node = world.post(&format!("/api/v1/projects/{project}/nodes"), Some(&ann), &json!({ "title": "a" })).await;
+    let node = node["id"].as_str().expect("an id");
+    let clients = [world.client(0, &ann).await, world.client(1, &ann).await];
+    for client in &clients {
+        client.subscribe(project, Start::Live).await.expect("subscribe");
+    }
+    let lock = world.url(0, &format!("/api/v1/nodes/{node}/lock"));
+    let answer = world.http.post(&lock).bearer_auth(key).send().await.expect("an answer");
+    assert!(answer.status().is_success());
+    for client in &clients {
+        let joined = client
+            .wait("the agent", |frame| {
+                let joins = frame["payload"]["joins"].as_array()?;
+                joins.iter().find(|join| join["user"]["id"] == agent).cloned()
+            })
+            .await;
+        assert_eq!((&joined["nodeId"], &joined["action"]), (&json!(node), &json!("editing")));
+        assert_eq!(joined["user"]["name"], "writer");
+    }
+    let late = world.client(1, &ann).await;
+    late.subscribe(project, Start::Live).await.expect("subscribe");
+    let is_there = |frame: &Value| {
+        let members = frame["payload"]["members"].as_array()?;
+        members.iter().any(|m| m["user"]["id"] == agent).then_some(())
+    };
+    late.wait("the agent among those who are there", is_there).await;
+
+    let answer = world.http.delete(&lock).bearer_auth(key).send().await.expect("an answer");
+    assert!(answer.status().is_success());
+    for client in &clients {
+        let left = |frame: &Value| {
+            let leaves = frame["payload"]["leaves"].as_array()?;
+            leaves.iter().any(|id| id == node).then_some(())
+        };
+        client.wait("the agent's leave", left).await;
+    }
+}

@@ -52,6 +52,7 @@ impl State {
         crate::metrics::commit_to_send(noticed_at.elapsed());
         for event in events {
             self.is_deleted |= event.kind == Kind::ProjectDeleted;
+            self.are_agents_known &= event.kind != Kind::Lock;
             self.position = event.seq;
             self.tail.push(event);
         }
