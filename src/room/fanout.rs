@@ -78,6 +78,7 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         are_agents_known: false,
         empty_since: Some(Instant::now()),
         is_deleted: false,
+        going_since: None,
     };
     state.publish_tail_start();
     // A removal before this moment is below where the room starts: joins that looked at rights before it look again.
@@ -149,6 +150,8 @@ struct State {
     are_agents_known: bool,
     empty_since: Option<Instant>,
     is_deleted: bool,
+    /// Since when the project is known to be gone, while the event that says so is on its way.
+    going_since: Option<Instant>,
 }
 
 impl State {
@@ -211,7 +214,7 @@ impl State {
     // Joining and leaving ---------------------------------------------------------------------------------------
 
     fn join(&mut self, member: Member, position: Seq, epoch: Epoch, rights_looks: u64) -> JoinOutcome {
-        if self.is_deleted {
+        if self.is_deleted || self.going_since.is_some() {
             return JoinOutcome::Refused;
         }
         if epoch != self.epoch {
@@ -346,6 +349,7 @@ impl State {
             self.presence.expire(now, None);
             self.presence_changed();
         }
+        self.end_the_wait(now);
         self.refresh_presence();
         self.beat_traces(now);
         if let Some(room) = self.room.upgrade() {

@@ -140,13 +140,15 @@ impl Outbound {
         self.dropped_latest.load(Ordering::Relaxed)
     }
 
-    /// Discards what is queued of a channel: its user may no longer see it.
-    pub fn purge(&self, channel: Channel) {
+    /// Discards what is queued of a channel: its user may no longer see it. Tells whether that was more than latest values.
+    pub fn purge(&self, channel: Channel) -> bool {
         let mut state = self.lock();
+        let is_loss = state.queue.iter().any(|q| q.channel == Some(channel) && q.lane == Lane::Durable);
         state.queue.retain(|q| q.channel != Some(channel));
         state.queued_bytes = state.queue.iter().map(|q| q.frame.size()).sum();
         drop(state);
         self.progress.notify_waiters();
+        is_loss
     }
 
     /// Ends the session; what is queued is still written, but for a slow reader. The first reason counts.

@@ -193,12 +193,29 @@ async fn who_is_removed_loses_the_node_s_channel_and_a_deleted_project_says_so_o
     assert_eq!(bobs.closed().await.code, Some(4503));
     assert!(!bobs.frames_since(0).iter().any(|f| f.to_string().contains("secret")));
 
-    let anns = world.client(1, &ann).await;
+    expect_end(&world, &ann, project, channel, &writer, &format!("delete from projects where id = '{project}'")).await;
+
+    // With its organization go all memberships, which nobody may outlive by an event.
+    let Place { ann, project, nodes, writer } = Place::new(&world, 1).await;
+    let org = world.org(&ann).await;
+    let channel = Channel::Node(nodes[0]);
+    expect_end(&world, &ann, project, channel, &writer, &format!("delete from organizations where id = '{org}'")).await;
+}
+
+async fn expect_end(
+    world: &World,
+    ann: &Person,
+    project: ProjectId,
+    channel: Channel,
+    writer: &Client,
+    deletion: &str,
+) {
+    let anns = world.client(1, ann).await;
     anns.subscribe(project, Start::Snapshot).await.expect("subscribe");
     anns.open(channel, None).await.expect("open");
-    world.sql(&format!("delete from projects where id = '{project}'")).await;
-    for client in [&anns, &writer] {
-        assert_eq!(client.closed().await.code, Some(4504));
+    world.sql(deletion).await;
+    for client in [&anns, writer] {
+        assert_eq!(client.closed().await.code, Some(4504), "{deletion}");
         client.assert_sound();
     }
     let told: Vec<(Value, Value)> = anns
@@ -213,7 +230,7 @@ async fn who_is_removed_loses_the_node_s_channel_and_a_deleted_project_says_so_o
     for channel in [Channel::Project(project), channel] {
         let of_it: Vec<&str> =
             told.iter().filter(|(c, _)| *c == channel.to_string()).filter_map(|(_, kind)| kind.as_str()).collect();
-        assert_eq!(of_it, ["project_deleted", "unsubscribed"], "{channel}");
+        assert_eq!(of_it, ["project_deleted", "unsubscribed"], "{channel}: {deletion}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use glassbox_protocol::server::{Unsubscribed, UnsubscribedReason};
 use glassbox_protocol::{Channel, NodeId, ServerMessage, SessionId, UserId};
@@ -22,6 +23,9 @@ use crate::store::members;
 /// Most bytes of events that are queued for everybody at once; well under what may wait for one client.
 pub(super) const QUEUED_AT_ONCE_MAX: usize = 256 * 1024;
 
+/// How long members of a project that is gone wait for the event that says so.
+const END_DEADLINE: Duration = Duration::from_secs(1);
+
 impl State {
     pub(super) async fn events(&mut self, rows: &[LogRow], noticed_at: Instant) {
         let mut events = Vec::new();
@@ -40,8 +44,9 @@ impl State {
         if has_rights && !is_over {
             self.look_at_rights().await;
         }
-        // Nobody's rights in a project that is gone can be looked at any more.
-        if has_rights && is_over {
+        // Nobody's rights in a project that is gone can be looked at any more. That it is gone they all may know.
+        let is_end_alone = is_over && events.len() == 1;
+        if (has_rights && is_over) || (self.going_since.is_some() && !is_end_alone) {
             self.dismiss_all(Purge::Queued);
         }
         let bytes: usize = events.iter().map(|e| e.size()).sum();
@@ -114,14 +119,33 @@ impl State {
         };
         let lost = self.members.which(|s| !allowed.contains(&s.member.peer.user.id));
         if !lost.is_empty() {
-            // Nobody may see a project that is gone.
-            let found = members::locate_project(&self.surroundings.database, self.seat.project).await;
-            let reason = match found {
-                Ok(None) => UnsubscribedReason::Deleted,
-                Ok(Some(_)) | Err(_) => UnsubscribedReason::Revoked,
-            };
-            debug!(project.id = %self.seat.project, subscriptions = lost.len(), ?reason, "access ended");
-            self.dismiss(lost, reason, Purge::Queued);
+            debug!(project.id = %self.seat.project, subscriptions = lost.len(), "access ended");
+            match members::locate_project(&self.surroundings.database, self.seat.project).await {
+                // Nobody may see a project that is gone.
+                Ok(None) => self.await_the_end(),
+                Ok(Some(_)) | Err(_) => self.dismiss(lost, UnsubscribedReason::Revoked, Purge::Queued),
+            }
+        }
+    }
+
+    /// The project is gone, and the event that says so is on its way: it is all that the members get now. Whoever had more
+    /// waiting gets not even that, since numbers would be missing before it.
+    fn await_the_end(&mut self) {
+        self.going_since.get_or_insert_with(Instant::now);
+        let mut cut = Vec::new();
+        for seated in self.members.all() {
+            let channel = seated.member.channel;
+            if seated.outbound().purge(channel) {
+                cut.push((channel, seated.session()));
+            }
+        }
+        self.dismiss(cut, UnsubscribedReason::Deleted, Purge::Nothing);
+    }
+
+    /// Whoever waits in vain for the last event goes without it.
+    pub(super) fn end_the_wait(&mut self, now: Instant) {
+        if self.going_since.is_some_and(|since| now.duration_since(since) > END_DEADLINE) {
+            self.dismiss_all(Purge::Queued);
         }
     }
 

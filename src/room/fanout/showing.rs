@@ -32,6 +32,10 @@ impl State {
     }
 
     pub(super) fn send_presence(&mut self, now: Instant) {
+        if self.going_since.is_some() {
+            (self.next_presence, self.next_relay) = (None, None);
+            return;
+        }
         if self.next_presence.is_some_and(|at| at <= now) {
             let by_node = self.presence.take_for_nodes();
             for (node, diff) in by_node {

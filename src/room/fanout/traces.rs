@@ -33,6 +33,9 @@ impl State {
     }
 
     pub(super) fn trace(&mut self, execution: ExecutionId, rows: &[LogRow]) {
+        if self.going_since.is_some() {
+            return;
+        }
         let Some(stream) = self.traces.get_mut(&execution) else { return };
         let mut events = Vec::new();
         let mut at = stream.position;
