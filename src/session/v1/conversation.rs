@@ -179,10 +179,7 @@ impl Session {
         };
         let farewell = match ended {
             // Whatever the client said: it would stay away for good after 1000.
-            Ended::Client => {
-                self.alive_at = Instant::now();
-                Farewell::new(CloseCode::GoingAway, "")
-            }
+            Ended::Client => Farewell::new(CloseCode::GoingAway, ""),
             Ended::Lost => Farewell::new(CloseCode::GoingAway, "lost"),
             Ended::Violation(code, reason) => Farewell::new(code, reason),
             Ended::Closing => match peer.outbound.closing().or_else(|| out.closing()) {
@@ -208,7 +205,8 @@ impl Session {
                 inbound = reader.next() => {
                     // Anything the client sends is a sign of life.
                     self.is_pong_missing = false;
-                    if !matches!(inbound, Inbound::Lost) {
+                    // Not so the end of a stream that nobody closed: it may have been dead for long.
+                    if matches!(inbound, Inbound::Text(_) | Inbound::Pong | Inbound::Ping(_) | Inbound::Closed) {
                         self.alive_at = Instant::now();
                     }
                     match inbound {

@@ -55,7 +55,7 @@ fn every_event_that_is_not_spoken_becomes_nothing_and_every_other_something() {
 #[test]
 fn moves_become_an_update_each_without_the_node() {
     let messages = rendered("nodes_moved", |_| {});
-    assert_eq!(messages.len(), 2);
+    assert_eq!(messages.len(), 1);
     for message in messages {
         let payload = &message["payload"];
         assert!(payload["changes"]["position"]["x"].is_number() && payload.get("node").is_none(), "{payload}");
