@@ -42,7 +42,8 @@ pub enum Which {
 }
 
 /// Puts steps on the stacks of their users: what was taken back before cannot be done again, and at most 100 are kept.
-/// What was taken back stands above the rest, so that no more than the rows to be removed are looked at.
+/// What was taken back stands above the rest, and the limits keep the planner from joining: so no more rows are looked at
+/// than are to be removed, author by author. The rows of a whole project would take 10 ms.
 macro_rules! push_steps {
     ($before:literal) => {
         concat!(
@@ -70,18 +71,32 @@ macro_rules! push_steps {
             ),
             cleared as (
                 delete from realtime.undo_steps s
-                using authors a
-                where s.project_id = $1
-                    and s.user_id = a.user_id
-                    and s.position > a.top
-                    and s.is_undone
-            ),
-            trimmed as (
-                delete from realtime.undo_steps s
-                using authors a
-                where s.project_id = $1
-                    and s.user_id = a.user_id
-                    and s.position <= a.top + a.steps - 100
+                where s.ctid = any(array(
+                    select g.ctid
+                    from authors a
+                    cross join lateral (
+                        select u.ctid
+                        from realtime.undo_steps u
+                        where u.project_id = $1
+                            and u.user_id = a.user_id
+                            and u.position > a.top
+                            and u.is_undone
+                        limit 1000
+                    ) g
+                    union
+                    select g.ctid
+                    from authors a
+                    cross join lateral (
+                        select u.ctid
+                        from realtime.undo_steps u
+                        where u.project_id = $1
+                            and u.user_id = a.user_id
+                            and u.position <= a.top + a.steps - 100
+                            -- What is lower went with earlier commands, but its index entries may still be there.
+                            and u.position > a.top - 100
+                        limit 1000
+                    ) g
+                ))
             )
             insert into realtime.undo_steps (project_id, org_id, user_id, position, command, inverse)
             select $1, $2, a.user_id, x.top + a.n, a.command, a.inverse
