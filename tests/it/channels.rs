@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::rooms::{create, place, retitle};
 use crate::support::client::Client;
-use crate::support::mirror::Start;
+use crate::support::mirror::{Start, read_log};
 use crate::support::wait_until;
 use crate::support::world::{Person, World};
 
@@ -260,6 +260,47 @@ async fn channels_of_all_kinds_count_and_leaving_one_that_is_not_open_is_confirm
     let own = client.open(Channel::User, None).await.expect_err("it is open");
     assert_eq!(own.code, ErrorCode::InvalidChannel);
     assert!(own.message.contains("no subscription"), "{}", own.message);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_open_a_node_while_others_write_miss_nothing_of_it_and_get_nothing_twice() {
+    let world = World::builder().instances(2).limits(|limits| limits.outbound_bytes = 300_000).start().await;
+    let Place { ann, project, nodes, writer } = Place::new(&world, 2).await;
+    let (node, other) = (nodes[0], nodes[1]);
+    let channel = Channel::Node(node);
+    let writing = async {
+        for n in 0..60 {
+            writer.command(retitle(node, &format!("mine {n}"))).await.expect("update");
+            writer.command(retitle(other, &format!("theirs {n}"))).await.expect("update");
+        }
+        // More in one commit than may wait for one client.
+        let both = format!("update nodes set description = repeat('x', 100000) where id in ('{node}', '{other}');");
+        world
+            .sql(&format!("begin; {} commit", both.clone() + &both.replace("'x'", "'y'") + &both.replace("'x'", "'z'")))
+            .await;
+        writer.command(retitle(node, "last")).await.expect("update");
+    };
+    let joining = async {
+        let mut joined = Vec::new();
+        for n in 0..12 {
+            let client = world.client(n % 2, &ann).await;
+            client.open(channel, snapshot()).await.expect("open");
+            joined.push(client);
+        }
+        joined
+    };
+    let ((), joined) = tokio::join!(writing, joining);
+    let log = read_log(&world.database.superuser(), project).await;
+    for client in joined {
+        wait_title(&client, channel, "last").await;
+        let state = client.wait("the state", |f| (f["type"] == "snapshot").then(|| f["payload"]["seq"].as_i64())).await;
+        let start = state.expect("a position");
+        let told: Vec<i64> = client.strand(channel).events.iter().map(|f| f.seq.0).collect();
+        let is_its = |event: &Event| matches!(event, Event::NodeUpdated { node_id, .. } if *node_id == node);
+        let expected: Vec<i64> = log.iter().filter(|e| e.seq.0 > start && is_its(&e.event)).map(|e| e.seq.0).collect();
+        assert_eq!(told, expected);
+        client.assert_sound();
+    }
 }
 
 /// Who is shown on a channel, by session.

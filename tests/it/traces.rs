@@ -198,6 +198,60 @@ async fn a_late_viewer_gets_the_summary_the_tail_and_what_follows_from_one_posit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_come_while_an_agent_works_miss_nothing_and_get_nothing_twice() {
+    const STEPS: i64 = 300;
+    let world = World::with_instances(2).await;
+    let run = Run::new(&world).await;
+    let channel = run.channel();
+    let worker = world.database.worker();
+    let working = async {
+        for n in 0..STEPS {
+            trace(&worker, run.execution, "llm_call", &json!({ "n": n })).await;
+        }
+    };
+    let coming = async {
+        let mut clients = Vec::new();
+        for n in 0..10 {
+            let client = world.client(n % 2, &run.ann).await;
+            client.open(channel, if n % 3 == 0 { None } else { snapshot() }).await.expect("open");
+            clients.push(client);
+        }
+        clients
+    };
+    let ((), clients) = tokio::join!(working, coming);
+    trace(&worker, run.execution, "execution_complete", &json!({})).await;
+    for (n, client) in clients.iter().enumerate() {
+        let is_end = |frame: &EventFrame| matches!(&frame.event, Event::TraceEvent(step) if step.n == STEPS + 1);
+        let events = client
+            .wait_strand("the last step", channel, |s| s.events.last().is_some_and(is_end).then(|| s.events.clone()))
+            .await;
+        let numbers: Vec<i64> = steps(&events).iter().map(|step| step.n).collect();
+        let first = match n % 3 {
+            0 => numbers[0],
+            _ => state_of(client, channel)["total"].as_i64().expect("a number") + 1,
+        };
+        assert_eq!(numbers, (first..=STEPS + 1).collect::<Vec<i64>>());
+        client.assert_sound();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_execution_whose_row_is_deleted_is_over() {
+    let world = World::start().await;
+    let run = Run::new(&world).await;
+    let channel = run.channel();
+    let viewer = world.client(0, &run.ann).await;
+    viewer.open(channel, None).await.expect("open");
+    world.sql(&format!("delete from agent_executions where id = '{}'", run.execution)).await;
+    let is_over =
+        |frame: &EventFrame| matches!(&frame.event, Event::ExecutionClosed { status, .. } if status == "cancelled");
+    viewer.wait_strand("the end", channel, |s| s.events.iter().any(is_over).then_some(())).await;
+    let refused = viewer.open(channel, None).await.expect_err("it is gone");
+    assert_eq!(refused.code, ErrorCode::NotFound);
+    viewer.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_is_told_and_what_comes_after_it_is_late() {
     let world = World::start().await;
     let run = Run::new(&world).await;
