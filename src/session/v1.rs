@@ -39,6 +39,7 @@ mod places;
 mod presence;
 mod render;
 pub mod renderings;
+mod runs;
 
 use conversation::Session;
 

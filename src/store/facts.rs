@@ -92,6 +92,72 @@ pub async fn progress(tx: &mut Tx, execution: ExecutionId) -> sqlx::Result<Optio
     .await
 }
 
+/// What a run is about, and its totals.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub struct Run {
+    node_id: Uuid,
+    /// Its state.
+    pub status: String,
+    /// Tokens read so far.
+    pub total_tokens_in: i64,
+    /// Tokens written so far.
+    pub total_tokens_out: i64,
+}
+
+impl Run {
+    /// The node that it works on.
+    pub fn node(&self) -> NodeId {
+        NodeId(self.node_id)
+    }
+}
+
+/// A run as it is now; `None` if it is gone.
+///
+/// # Errors
+/// The database is away.
+pub async fn run(tx: &mut Tx, execution: ExecutionId) -> sqlx::Result<Option<Run>> {
+    sqlx::query_as(
+        "select
+            x.node_id,
+            coalesce(x.status, 'pending') as status,
+            coalesce(x.total_tokens_in, 0)::bigint as total_tokens_in,
+            coalesce(x.total_tokens_out, 0)::bigint as total_tokens_out
+        from agent_executions x
+        where x.id = $1",
+    )
+    .bind(execution.0)
+    .fetch_optional(tx.conn())
+    .await
+}
+
+/// The newest runs of a project that have not ended, or those of one node of it.
+///
+/// # Errors
+/// The database is away.
+pub async fn active_runs(
+    tx: &mut Tx,
+    project: ProjectId,
+    node: Option<NodeId>,
+    limit: i64,
+) -> sqlx::Result<Vec<ExecutionId>> {
+    let runs: Vec<Uuid> = sqlx::query_scalar(
+        "select x.id
+        from agent_executions x
+        join nodes n on n.id = x.node_id
+        where n.project_id = $1
+            and ($2::uuid is null or n.id = $2)
+            and x.status in ('pending', 'running', 'paused', 'awaiting_input')
+        order by x.created_at desc nulls last, x.id
+        limit $3",
+    )
+    .bind(project.0)
+    .bind(node.map(Uuid::from))
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(runs.into_iter().map(ExecutionId).collect())
+}
+
 /// A lock whose lease runs.
 #[derive(Clone, Debug, FromRow, PartialEq, Eq)]
 pub struct Lock {

@@ -46,6 +46,7 @@ mod users;
 mod v1;
 mod v1_locks;
 mod v1_presence;
+mod v1_runs;
 mod v1_tickets;
 mod versions;
 mod worker_keys;

@@ -156,60 +156,6 @@ async fn a_channel_outlives_its_unsubscribe_for_a_moment_and_no_longer() {
 }
 
 #[tokio::test]
-async fn runs_are_told_with_their_progress_and_numbers_only_now_and_then() {
-    let (scene, page) = page().await;
-    let node = scene.node("A").await;
-    let id = uuid::Uuid::new_v4();
-    let sql = async |text: &str| scene.world.sql(&text.replace("$id", &id.to_string())).await;
-    sql(&format!("insert into agent_executions (id, node_id, status) values ('$id', '{node}', 'pending')")).await;
-    sql("update agent_executions set status = 'running' where id = '$id'").await;
-    for n in 1..=20 {
-        sql(&format!("update agent_executions set total_tokens_in = {n}, total_tokens_out = 5 where id = '$id'")).await;
-    }
-    sql("insert into agent_trace_events (execution_id, event_type, event_data) values ('$id', 'llm_call', '{}')").await;
-    let checkpoint = r#"{"iteration": 3, "humanInputRequest": {"requestType": "question", "prompt": "Which?"}}"#;
-    sql(&format!("update agent_executions set langgraph_checkpoint = '{checkpoint}' where id = '$id'")).await;
-    sql("update agent_executions set status = 'awaiting_input', estimated_cost_usd = 0.25 where id = '$id'").await;
-    let asked =
-        page.wait("the question", |f| (f["payload"]["status"] == "awaiting_input").then(|| f["payload"].clone())).await;
-    assert_eq!((&asked["nodeId"], &asked["executionId"]), (&json!(node), &json!(id)));
-    assert_eq!(
-        asked["progress"],
-        json!({ "currentStep": "llm_call", "stepsCompleted": 3, "tokensUsed": 25, "estimatedCost": 0.25 })
-    );
-    assert_eq!((&asked["totalTokensIn"], &asked["totalTokensOut"]), (&json!(20), &json!(5)));
-    assert_eq!(asked["humanInputRequest"]["prompt"], "Which?");
-    sql("update agent_executions set status = 'failed', error_message = 'no answer' where id = '$id'").await;
-    let failed = page.wait("the end", |f| (f["payload"]["status"] == "failed").then(|| f["payload"].clone())).await;
-    assert_eq!((&failed["errorMessage"], failed.get("humanInputRequest")), (&json!("no answer"), None));
-    let updates = page.payloads(0, "execution_update");
-    let statuses: Vec<&str> = updates.iter().filter_map(|u| u["status"].as_str()).collect();
-    let mut distinct = statuses.clone();
-    distinct.dedup();
-    assert_eq!(distinct, ["pending", "running", "awaiting_input", "failed"]);
-    assert!(statuses.iter().filter(|s| **s == "running").count() < 15, "{statuses:?}");
-}
-
-#[tokio::test]
-async fn an_agents_node_names_its_run() {
-    let (scene, page) = page().await;
-    let parent = scene.node("A").await;
-    let id = uuid::Uuid::new_v4();
-    scene
-        .world
-        .sql(&format!(
-            "insert into agent_executions (id, node_id, status) values ('{id}', '{parent}', 'running');
-            insert into nodes (org_id, project_id, parent_id, title, author_type, status)
-            values ('{}', '{}', '{parent}', 'of an agent', 'agent', 'draft')",
-            scene.org, scene.project
-        ))
-        .await;
-    let created =
-        page.wait("the node", |f| (f["payload"]["node"]["title"] == "of an agent").then(|| f["payload"].clone())).await;
-    assert_eq!(created["createdBy"], json!({ "name": "Agent", "executionId": id }));
-}
-
-#[tokio::test]
 async fn notifications_are_pushed_live_and_what_was_missed_with_the_next_page() {
     let (scene, page) = page().await;
     let node = scene.node("A").await;
@@ -248,6 +194,13 @@ async fn notifications_are_pushed_live_and_what_was_missed_with_the_next_page() 
     let sessions = || scene.world.instance(0).app.sessions.count();
     wait_until("the end of the session", Duration::from_secs(5), async || sessions() == 0).await;
     // What is noted at the end is noted before the session counts as over.
+    insert("mention", "missed 0", "'text'").await;
+    let back = V1Client::page(&scene.world, 0, &scene.ada).await;
+    back.wait_type(0, "notification").await;
+    back.settled().await;
+    assert_eq!(back.payloads(0, "notification").len(), 1, "none that a page has heard");
+    back.close();
+    wait_until("the end of the session", Duration::from_secs(5), async || sessions() == 0).await;
     for n in 1..=55 {
         insert("mention", &format!("missed {n}"), "'text'").await;
     }
@@ -367,4 +320,18 @@ async fn a_page_that_does_not_read_is_closed_and_delays_nobody() {
     })
     .await;
     drop(slow);
+}
+
+#[tokio::test]
+async fn a_file_that_is_processed_changes_the_nodes_that_use_it() {
+    let (scene, page) = page().await;
+    let node = scene.node("A").await;
+    let file = scene.file("a.txt").await;
+    scene.ok(Method::POST, &format!("/nodes/{node}/inputs"), json!({ "inputType": "file", "fileId": file })).await;
+    page.wait_type(0, "node_updated").await;
+    let since = page.position();
+    scene.world.sql(&format!("update files set processing_status = 'failed' where id = '{file}'")).await;
+    let update = page.wait_type(since, "node_updated").await;
+    assert_eq!((&update["nodeId"], update["changes"].as_object().map(|c| c.len())), (&json!(node), Some(1)));
+    assert_eq!(update["changes"]["inputs"][0]["file"]["processingStatus"], "failed");
 }

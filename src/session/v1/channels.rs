@@ -77,6 +77,7 @@ impl Session {
                 break;
             }
         }
+        self.follow_runs().await;
         self.tell_lists();
     }
 
@@ -242,6 +243,7 @@ impl Session {
         }
         let empty: Vec<ProjectId> = self.rooms.keys().copied().filter(|project| !self.needs(*project)).collect();
         for project in empty {
+            self.leave_runs(project, Departure::Clean).await;
             let Some(seat) = self.rooms.remove(&project) else { continue };
             self.generation += 1;
             let channel = Channel::Project(project);
@@ -267,10 +269,14 @@ impl Session {
                 // It may be the user who is gone.
                 self.look_at_ticket();
             }
+            Notice::Lost(Channel::Execution(run), _) | Notice::Restart(Channel::Execution(run)) => {
+                self.runs.forget(run)
+            }
+            Notice::Continue(Channel::Execution(run), position) => self.follow(run, Start::Continue(position)),
             // It would take the whole state anew, which has no words here: a client that comes again reads its list.
             Notice::Restart(_) => self.peer.outbound.close(CloseCode::ServiceRestart, "the log starts over"),
             Notice::Continue(Channel::Project(project), position) => self.join(project, Start::Continue(position)),
-            // It is in rooms by their projects' channels alone.
+            // It has no other channels.
             Notice::Lost(..) | Notice::Continue(..) => {}
         }
     }
@@ -278,6 +284,7 @@ impl Session {
     /// A room is over for this session, with all channels in it and what waits of them.
     fn lose(&mut self, project: ProjectId, reason: UnsubscribedReason) {
         self.rooms.remove(&project);
+        self.lose_runs(project);
         self.generation += 1;
         self.peer.outbound.purge(Channel::Project(project));
         self.out.purge(Channel::Project(project));
@@ -307,6 +314,12 @@ impl Session {
             false => Departure::Lost,
         };
         self.go_all(departure).await;
+        let projects: Vec<ProjectId> = self.rooms.keys().copied().collect();
+        self.runs.joins.abort_all();
+        while self.runs.joins.join_next().await.is_some() {}
+        for project in projects {
+            self.leave_runs(project, departure).await;
+        }
         for (project, seat) in self.rooms.drain() {
             let channel = Channel::Project(project);
             let _ = seat.room.tell(Message::Leave { session: self.peer.session, channel, departure }).await;
@@ -327,7 +340,10 @@ impl Session {
             Channel::Project(_) | Channel::Execution(_) | Channel::User => None,
         };
         match self.state_of(org, project, node).await {
-            Ok(messages) => {
+            Ok((messages, runs)) => {
+                for run in runs {
+                    self.runs.note_running(project, run);
+                }
                 for message in messages {
                     self.out.push(&[stamped(message, None)], Lane::Durable, Channel::Project(project));
                 }

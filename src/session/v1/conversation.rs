@@ -22,6 +22,7 @@ use super::locks::Wish;
 use super::pace::Pace;
 use super::render::{About, Audience};
 use super::renderings::Ready;
+use super::runs::Runs;
 use super::{decode, stamped};
 use crate::app::App;
 use crate::auth::Page;
@@ -83,6 +84,8 @@ pub(super) struct Session {
     pub(super) is_list_due: bool,
     pub(super) answers: JoinSet<()>,
     pub(super) own_requests: VecDeque<RequestId>,
+    /// The runs whose steps come.
+    pub(super) runs: Runs,
     pub(super) pace: Pace<(ProjectId, Ready)>,
     pub(super) heard_at: Option<OffsetDateTime>,
     pub(super) has_backlog: bool,
@@ -139,6 +142,7 @@ impl Session {
             is_list_due: false,
             answers: JoinSet::new(),
             own_requests: VecDeque::new(),
+            runs: Runs::default(),
             pace: Pace::default(),
             has_backlog: false,
             told: HashSet::new(),
@@ -237,6 +241,7 @@ impl Session {
                     }
                 }
                 Some(_) = self.answers.join_next() => {}
+                Some(followed) = self.runs.joins.join_next() => self.followed(followed),
                 notices = peer.notices() => {
                     for notice in notices {
                         self.notice(notice);
@@ -340,6 +345,7 @@ impl Session {
             // Whoever asked has the answer.
             About::Lock if request.is_some_and(|request| self.own_requests.contains(&request)) => {}
             About::Execution { id, status, has_trace: false } => {
+                self.runs.note(project, *id, status);
                 let now = Instant::now();
                 if let Some((project, ready)) = self.pace.take(*id, status, (project, ready.clone()), now) {
                     self.out.push(&[ready.frame], Lane::Durable, Channel::Project(project));

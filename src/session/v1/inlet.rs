@@ -104,7 +104,9 @@ async fn understand(app: &App, frame: &Frame) -> anyhow::Result<Option<Incoming>
     Ok(match (head.channel, head.seq, &head.at) {
         (Some(Channel::Project(project)), Some(seq), Some(at)) if is_spoken(&head.kind) => {
             let Some(org) = org_of(app, project).await? else { return Ok(None) };
-            let ready = again(|| app.sessions.renderings.event(&app.database, org, project, (seq, at), text)).await?;
+            let ready =
+                again(|| app.sessions.renderings.event(&app.database, org, project, (project.0, seq, at), text))
+                    .await?;
             let generation = head.generation.unwrap_or_default();
             Some(Incoming::Event { project, generation, request: head.request_id, ready })
         }
@@ -114,6 +116,15 @@ async fn understand(app: &App, frame: &Frame) -> anyhow::Result<Option<Incoming>
                 Event::Notification { notification, .. } => Some(Incoming::Notification(notification)),
                 _ => None,
             }
+        }
+        // Of a run's own log its steps; its state comes with the project's.
+        (Some(Channel::Execution(run)), Some(seq), Some(at)) if head.kind == "trace_event" => {
+            let place = again(|| async { Ok(app.sessions.renderings.place_of(&app.database, run).await?) }).await?;
+            let Some((org, project)) = place else { return Ok(None) };
+            let step = (run.0, seq, at.as_ref());
+            let ready = again(|| app.sessions.renderings.event(&app.database, org, project, step, text)).await?;
+            let generation = head.generation.unwrap_or_default();
+            Some(Incoming::Event { project, generation, request: None, ready })
         }
         (Some(_), Some(_), Some(_)) => None,
         _ => match head.kind.as_ref() {

@@ -12,7 +12,7 @@ use glassbox_protocol::event::ReleaseReason;
 use glassbox_protocol::v1::ServerMessage;
 use glassbox_protocol::v1::client::{Doing, Presence};
 use glassbox_protocol::v1::server::{LockReleased, NodeDeleted, PresenceUpdate, PresenceUser};
-use glassbox_protocol::{Channel, NodeId, OrgId, ProjectId, SessionId, UserId};
+use glassbox_protocol::{Channel, ExecutionId, NodeId, OrgId, ProjectId, SessionId, UserId};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::conversation::{Session, now_ms};
 use super::presence::{Seen, difference, new_place, word_of};
 use super::render::{Facts, email_of, person};
+use super::runs::FOLLOWED_MAX;
 use super::stamped;
 use crate::config::PRESENCE_GRACE;
 use crate::room::Message;
@@ -198,13 +199,14 @@ impl Session {
         }
     }
 
-    /// What the first `subscribe` to a channel is told: what ended while the page was away, then the present locks.
+    /// What the first `subscribe` to a channel is told: what ended while the page was away, then the present locks. With
+    /// the runs that are under way.
     pub(super) async fn state_of(
         &self,
         org: OrgId,
         project: ProjectId,
         node: Option<NodeId>,
-    ) -> sqlx::Result<Vec<ServerMessage>> {
+    ) -> sqlx::Result<(Vec<ServerMessage>, Vec<ExecutionId>)> {
         let mut tx = self.app.database.begin(&Tenant::member(org, self.peer.user.id)).await?;
         let mut messages = Vec::new();
         if let Some(since) = self.since {
@@ -227,6 +229,7 @@ impl Session {
             }));
         }
         let locks = facts::locks(&mut tx, project, node).await?;
+        let runs = facts::active_runs(&mut tx, project, node, FOLLOWED_MAX).await?;
         drop(tx);
         let holders: Vec<UserId> = locks.iter().map(facts::Lock::holder).collect();
         let people = self.app.sessions.renderings.people(&self.app.database, org, &holders).await?;
@@ -235,6 +238,6 @@ impl Session {
             let (node, holder) = (lock.node(), lock.holder());
             ServerMessage::LockAcquired(facts.lock_acquired(project, node, holder, lock.locked_at, lock.expires_at))
         }));
-        Ok(messages)
+        Ok((messages, runs))
     }
 }

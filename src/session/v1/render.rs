@@ -9,7 +9,7 @@ use glassbox_protocol::v1::server as v1;
 use glassbox_protocol::{Event, EventFrame, ExecutionId, NodeId, ProjectId, UserId};
 use serde_json::{Map, Value};
 
-use crate::store::facts::{Person, Progress};
+use crate::store::facts::{Person, Progress, Run};
 
 /// What an event does not say itself.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub struct Facts {
     pub nodes: HashMap<NodeId, Node>,
     /// How far the run is that it is about.
     pub progress: Option<Progress>,
+    /// That run, for a step of it.
+    pub run: Option<Run>,
 }
 
 /// Of what an event needs [`Facts`].
@@ -110,11 +112,11 @@ pub fn wanted(frame: &EventFrame) -> Wanted {
         Event::FileUpdate { node_ids, .. } => wanted.nodes.extend(node_ids),
         Event::LockAcquired { locked_by, .. } | Event::LockReleased { locked_by, .. } => wanted.people.push(*locked_by),
         Event::ExecutionUpdate { execution_id, .. } => wanted.execution = Some(*execution_id),
+        Event::TraceEvent(trace) => wanted.execution = Some(trace.execution_id),
         Event::NodeDeleted { .. }
         | Event::DependencyAdded { .. }
         | Event::DependencyRemoved { .. }
         | Event::LockRenewed { .. }
-        | Event::TraceEvent(_)
         | Event::ExecutionClosed { .. }
         | Event::MemberAdded { .. }
         | Event::MemberUpdated { .. }
@@ -203,36 +205,33 @@ pub fn event(project: ProjectId, frame: EventFrame, facts: &Facts) -> Vec<Render
             vec![Rendered { about: About::Lock, ..Rendered::of_node(node_id, ServerMessage::LockReleased(message)) }]
         }
         Event::ExecutionUpdate { execution_id, node_id, status, total_tokens_in, total_tokens_out, error_message } => {
-            let progress = facts.progress.clone().unwrap_or_default();
             let message = v1::ExecutionUpdate {
-                execution_id,
-                project_id: project,
-                node_id,
-                status: status.clone(),
-                progress: v1::Progress {
-                    current_step: progress.current_step,
-                    steps_completed: progress.steps_completed,
-                    total_steps: None,
-                    tokens_used: total_tokens_in.saturating_add(total_tokens_out),
-                    estimated_cost: progress.estimated_cost,
-                },
-                trace_event: None,
-                total_tokens_in,
-                total_tokens_out,
                 error_message,
-                human_input_request: progress
-                    .human_input_request
-                    .filter(|_| status == "awaiting_input")
-                    .map(|asked| asked.0),
+                ..facts.run(project, execution_id, node_id, status, (total_tokens_in, total_tokens_out))
             };
-            let about = About::Execution { id: execution_id, status, has_trace: false };
-            let message = ServerMessage::ExecutionUpdate(Box::new(message));
-            vec![Rendered { about, ..Rendered::of_node(node_id, message) }]
+            vec![Rendered::of_run(message)]
+        }
+        Event::TraceEvent(trace) => {
+            let Some(run) = &facts.run else { return Vec::new() };
+            let totals = (run.total_tokens_in, run.total_tokens_out);
+            let message = v1::ExecutionUpdate {
+                trace_event: Some(v1::TraceEvent {
+                    id: trace.id,
+                    n: trace.n,
+                    kind: trace.event_type,
+                    model: trace.model,
+                    tokens_in: trace.tokens_in,
+                    tokens_out: trace.tokens_out,
+                    duration_ms: trace.duration_ms,
+                    timestamp: trace.timestamp,
+                }),
+                ..facts.run(project, trace.execution_id, run.node(), run.status.clone(), totals)
+            };
+            vec![Rendered::of_run(message)]
         }
         Event::DependencyAdded { .. }
         | Event::DependencyRemoved { .. }
         | Event::LockRenewed { .. }
-        | Event::TraceEvent(_)
         | Event::ExecutionClosed { .. }
         | Event::MemberAdded { .. }
         | Event::MemberUpdated { .. }
@@ -247,6 +246,15 @@ pub fn event(project: ProjectId, frame: EventFrame, facts: &Facts) -> Vec<Render
 impl Rendered {
     fn of_node(node: NodeId, message: ServerMessage) -> Self {
         Self { node, audience: Audience::ProjectAndNode, about: About::Node, message }
+    }
+
+    fn of_run(message: v1::ExecutionUpdate) -> Self {
+        let about = About::Execution {
+            id: message.execution_id,
+            status: message.status.clone(),
+            has_trace: message.trace_event.is_some(),
+        };
+        Self { about, ..Self::of_node(message.node_id, ServerMessage::ExecutionUpdate(Box::new(message))) }
     }
 }
 
@@ -308,6 +316,36 @@ impl Facts {
                 v1::Actor { name: Some("Agent".to_owned()), execution_id: Some(id), ..v1::Actor::default() }
             }
         })
+    }
+
+    fn run(
+        &self,
+        project_id: ProjectId,
+        execution_id: ExecutionId,
+        node_id: NodeId,
+        status: String,
+        (total_tokens_in, total_tokens_out): (i64, i64),
+    ) -> v1::ExecutionUpdate {
+        let progress = self.progress.clone().unwrap_or_default();
+        let asked = progress.human_input_request.filter(|_| status == "awaiting_input");
+        v1::ExecutionUpdate {
+            execution_id,
+            project_id,
+            node_id,
+            status,
+            progress: v1::Progress {
+                current_step: progress.current_step,
+                steps_completed: progress.steps_completed,
+                total_steps: None,
+                tokens_used: total_tokens_in.saturating_add(total_tokens_out),
+                estimated_cost: progress.estimated_cost,
+            },
+            trace_event: None,
+            total_tokens_in,
+            total_tokens_out,
+            error_message: None,
+            human_input_request: asked.map(|asked| asked.0),
+        }
     }
 
     /// Tells who holds a lock.

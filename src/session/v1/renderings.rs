@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glassbox_protocol::{EventFrame, NodeId, OrgId, ProjectId, Seq, UserId};
+use glassbox_protocol::{Event, EventFrame, ExecutionId, NodeId, OrgId, ProjectId, Seq, UserId};
 use moka::sync::Cache;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::render::{self, About, Audience, Facts, Rendered};
 use super::stamped;
 use crate::room::frame::Frame;
 use crate::store::facts::{self, Person};
 use crate::store::view::{self, Viewer};
-use crate::store::{Database, Tenant};
+use crate::store::{Database, Tenant, members};
 
 /// Most events that are remembered; the sessions of a room are seldom more than a few apart.
 const EVENTS_MAX: u64 = 1024;
@@ -38,20 +39,22 @@ pub struct Ready {
     pub frame: Frame,
 }
 
-/// Names an event; its time tells lives of the log apart.
-type Key = (ProjectId, Seq, String);
+/// Names an event by its stream and number; its time tells lives of the log apart.
+type Key = (Uuid, Seq, String);
 type Slot = Arc<OnceCell<Arc<[Ready]>>>;
 
 /// What the sessions of an instance share.
 pub struct Renderings {
     events: Cache<Key, Slot>,
     people: Cache<(OrgId, UserId), Arc<Person>>,
+    runs: Cache<ExecutionId, (OrgId, ProjectId)>,
 }
 
 impl Default for Renderings {
     fn default() -> Self {
         Self {
             events: Cache::builder().max_capacity(EVENTS_MAX).time_to_live(EVENT_LIFE).build(),
+            runs: Cache::builder().max_capacity(EVENTS_MAX).time_to_live(PERSON_LIFE).build(),
             people: Cache::builder().max_capacity(PEOPLE_MAX).time_to_live(PERSON_LIFE).build(),
         }
     }
@@ -67,10 +70,10 @@ impl Renderings {
         database: &Database,
         org: OrgId,
         project: ProjectId,
-        (seq, at): (Seq, &str),
+        (stream, seq, at): (Uuid, Seq, &str),
         text: &[u8],
     ) -> anyhow::Result<Arc<[Ready]>> {
-        let slot = self.events.get_with((project, seq, at.to_owned()), Slot::default);
+        let slot = self.events.get_with((stream, seq, at.to_owned()), Slot::default);
         let ready = slot
             .get_or_try_init(|| async {
                 let frame: EventFrame = serde_json::from_slice(text)?;
@@ -93,9 +96,27 @@ impl Renderings {
             }
             if let Some(execution) = wanted.execution {
                 facts.progress = facts::progress(&mut tx, execution).await?;
+                if matches!(frame.event, Event::TraceEvent(_)) {
+                    facts.run = facts::run(&mut tx, execution).await?;
+                }
             }
         }
         Ok(facts)
+    }
+
+    /// Where a run is at work; `None` if it is gone.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn place_of(&self, database: &Database, run: ExecutionId) -> sqlx::Result<Option<(OrgId, ProjectId)>> {
+        if let Some(place) = self.runs.get(&run) {
+            return Ok(Some(place));
+        }
+        let place = members::locate_execution(database, run).await?;
+        if let Some(place) = place {
+            self.runs.insert(run, place);
+        }
+        Ok(place)
     }
 
     /// Who these people are, as far as they are of the organization.
