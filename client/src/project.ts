@@ -84,11 +84,12 @@ export class ProjectStore extends ContentView {
     /** Ends a drag: moves the nodes, and takes the preview away when others see the move. */
     async drop(moves: { nodeId: string; position: Position }[]): Promise<Ack> {
         this.presence.set({ drag: moves });
+        const { drag } = this.presence.own;
         try {
             return await this.moveNodes(moves);
         } finally {
             // Unless the next drag has begun.
-            if (this.presence.own.drag === moves) this.presence.set({ drag: null });
+            if (this.presence.own.drag === drag) this.presence.set({ drag: null });
         }
     }
 

@@ -93,7 +93,6 @@ export class PresenceStore {
     /** Shows something; what is not named stays. Call it as often as you like. */
     set(fields: PresenceFields): void {
         const changes = different(fields, this.#own);
-        if (Object.keys(changes).length === 0) return;
         this.#own = { ...this.#own, ...changes };
         this.#unsent = { ...this.#unsent, ...changes };
         this.#flush();

@@ -81,6 +81,18 @@ describe("the end of access", () => {
         expect(his.link.get()).toMatchObject({ reason: "revoked" });
     });
 
+    test("a token is replaced in place, for the same user only", async () => {
+        const [ann, bob] = await Promise.all([person("ann"), person("bob")]);
+        const { connection } = client(ann);
+        await until(() => connection.isLive, "she is in", connection.link);
+        const refresh = (token: string) => connection.request({ type: "token_refresh", payload: { token } });
+        expect((await refresh(ann.token)).type).toBe("token_refreshed");
+        expect(connection.stats.connects).toBe(1);
+        await refresh(bob.token).catch(() => {});
+        await until(() => !connection.isLive, "somebody else's token ends it", connection.link);
+        expect(connection.link.get()).toMatchObject({ state: "closed", reason: "token_invalid" });
+    });
+
     test("a bad token ends the connection, and a good one brings it back", async () => {
         const ann = await person("ann");
         let token = "nonsense";

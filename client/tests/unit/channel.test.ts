@@ -74,6 +74,8 @@ describe("a channel", () => {
         channel.seq = 41;
         channel.event("node_updated", { nodeId: "a", changes: { title: "again" }, version: 2 });
         expect(project.node("a")?.title).toBe("A");
+        await world.settle();
+        expect(socket.of("subscribe")).toHaveLength(1);
         channel.seq = 43;
         channel.event("node_updated", { nodeId: "a", changes: { title: "C" }, version: 4 });
         await world.settle();
@@ -83,6 +85,8 @@ describe("a channel", () => {
         channel.event("node_deleted", { nodeId: "a" });
         channel.seq = 42;
         channel.subscribed(2);
+        channel.event("node_deleted", { nodeId: "a" }, { generation: 1 });
+        channel.seq = 42;
         channel.event("node_updated", { nodeId: "a", changes: { title: "B" }, version: 3 });
         channel.event("node_updated", { nodeId: "a", changes: { title: "C" }, version: 4 });
         channel.synced();
@@ -97,6 +101,13 @@ describe("a channel", () => {
         channel.head(42);
         await world.settle();
         expect(channel.asked?.payload.from).toEqual({ epoch: EPOCH, seq: 41 });
+        expect(socket.of("subscribe")).toHaveLength(2);
+    });
+
+    test("notices by the head that the log has another life", async () => {
+        const { world, socket, channel } = await opened();
+        channel.head(41, "another-life");
+        await world.settle();
         expect(socket.of("subscribe")).toHaveLength(2);
     });
 

@@ -203,6 +203,18 @@ describe("the way back", () => {
         expect(world.sockets).toHaveLength(2);
     });
 
+    test("a token that comes after the end opens nothing", async () => {
+        const world = new FakeWorld();
+        let give: (token: string) => void = () => {};
+        world.token.mockReturnValue(new Promise((resolve) => (give = resolve)));
+        world.connection.connect();
+        world.connection.close();
+        give("late");
+        await vi.advanceTimersByTimeAsync(60_000);
+        expect(world.sockets).toHaveLength(0);
+        expect(world.state).toBe("closed");
+    });
+
     test("what an earlier attempt still says is not heard", async () => {
         const world = new FakeWorld();
         const first = await world.live();

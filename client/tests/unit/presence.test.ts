@@ -75,6 +75,7 @@ describe("what this session shows", () => {
         const project = world.box.project(PROJECT);
         const moves = [{ nodeId: "a", position: { x: 1, y: 1 } }];
         project.drag(moves);
+        project.drag([{ nodeId: "a", position: { x: 2, y: 2 } }]);
         const done = project.drop([{ nodeId: "a", position: { x: 2, y: 2 } }]);
         await vi.advanceTimersByTimeAsync(100);
         expect(sent().at(-1)?.drag).toEqual([{ nodeId: "a", position: { x: 2, y: 2 } }]);
