@@ -15,6 +15,7 @@ import type {
 } from "./protocol/generated.js";
 import type { AnyEvent, Incoming } from "./protocol/read.js";
 import { Store } from "./store.js";
+import { uuid } from "./uuid.js";
 
 /** How a channel stands. What was received before stays valid while it joins again. */
 export type ChannelStatus =
@@ -79,7 +80,7 @@ export class Channel {
         this.#generation = undefined;
         this.#parts = [];
         this.#open = [];
-        this.#requestId = crypto.randomUUID();
+        this.#requestId = uuid();
         this.status.set({ state: "joining" });
         const from: From = (this.#failures <= RESUMES_MAX && this.#position) || "snapshot";
         const payload = { channel: this.name, from };

@@ -10,6 +10,7 @@ import { pageSurroundings, type Surroundings } from "./connection/surroundings.j
 import type { ClientFrame, Limits, User, Welcome } from "./protocol/generated.js";
 import { type Incoming, read, type ServerFrame } from "./protocol/read.js";
 import { Emitter, Store } from "./store.js";
+import { uuid } from "./uuid.js";
 
 /** Where the connection is. */
 export type Link =
@@ -141,7 +142,7 @@ export class Connection {
 
     /** Sends a frame under an id of its own and waits for the answer, an `error` included. Rejects with `Disconnected`. */
     request(frame: ClientFrame): Promise<ServerFrame> {
-        const requestId = crypto.randomUUID();
+        const requestId = uuid();
         return new Promise((resolve, reject) => {
             this.#answers.set(requestId, { resolve, reject });
             if (this.send({ ...frame, requestId })) return;
@@ -249,25 +250,24 @@ export class Connection {
         }
     }
 
-    /** Lets go of the socket and comes back after a pause: the one that was asked for, or one with full jitter. */
+    /** Comes back after a pause: the one that was asked for, or one with full jitter. */
     #retry(askedMs?: number, isAtOnce = false): void {
-        this.#drop();
         const ownMs = backoffMs(this.#attempt, this.random);
         const delayMs = isAtOnce ? 0 : askedMs === undefined ? ownMs : askedMs + this.random() * 250;
         this.#isDelayOrdered = askedMs !== undefined;
         this.#attempt += 1;
-        this.#after(delayMs, () => void this.#open());
-        this.link.set({ state: "waiting", attempt: this.#attempt, delayMs });
+        this.#drop({ state: "waiting", attempt: this.#attempt, delayMs });
     }
 
     #end(reason: CloseReason, message: string): void {
-        this.#drop();
         this.#unwatch?.();
         this.#unwatch = undefined;
-        this.link.set({ state: "closed", reason, message });
+        this.#drop({ state: "closed", reason, message });
     }
 
-    #drop(): void {
+    /** Lets go of the socket, and is elsewhere before anybody is told. */
+    #drop(next: Link): void {
+        const wasLive = this.isLive;
         this.#turn += 1;
         clearTimeout(this.#timer);
         clearTimeout(this.#stableTimer);
@@ -278,9 +278,10 @@ export class Connection {
             socket.onopen = socket.onmessage = socket.onclose = null;
             if (socket.readyState < 2) socket.close();
         }
-        if (!this.isLive) return;
-        // Not live any more before anybody is told.
-        this.link.set({ state: "waiting", attempt: this.#attempt, delayMs: 0 });
+        // Before anybody is told, who may close it for good.
+        if (next.state === "waiting") this.#after(next.delayMs, () => void this.#open());
+        this.link.set(next);
+        if (!wasLive) return;
         for (const { reject } of this.#answers.values()) reject(new Disconnected("the connection was lost"));
         this.#answers.clear();
         this.lost.emit();
@@ -290,8 +291,7 @@ export class Connection {
         const { state } = this.link.get();
         if (state === "live") return this.#heart.probe();
         if (change === "offline" && state !== "closed") {
-            this.#drop();
-            this.link.set({ state: "offline" });
+            this.#drop({ state: "offline" });
         } else if (state === "offline" || (state === "waiting" && !this.#isDelayOrdered)) {
             clearTimeout(this.#timer);
             void this.#open();

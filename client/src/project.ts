@@ -22,6 +22,7 @@ import type {
     Position,
 } from "./protocol/generated.js";
 import type { AnyEvent } from "./protocol/read.js";
+import { uuid } from "./uuid.js";
 
 type Given<T extends { fence?: number }> = Omit<T, "fence">;
 
@@ -61,7 +62,7 @@ export class ProjectStore extends ContentView {
 
     /** Makes a node; its id is known at once. */
     createNode(node: Omit<NodeCreate, "projectId">): { id: string; done: Promise<Ack> } {
-        const id = node.id ?? crypto.randomUUID();
+        const id = node.id ?? uuid();
         return { id, done: this.#submit({ type: "node_create", payload: { ...node, id, projectId: this.id } }) };
     }
 
@@ -110,7 +111,7 @@ export class ProjectStore extends ContentView {
 
     /** Says what a node needs; the input's id is known at once. */
     addInput(input: Given<NodeInputAdd>): { id: string; done: Promise<Ack> } {
-        const id = input.id ?? crypto.randomUUID();
+        const id = input.id ?? uuid();
         const payload = { ...input, id, ...this.#proof(input.nodeId) };
         return { id, done: this.#submit({ type: "node_input_add", payload }) };
     }
@@ -121,7 +122,7 @@ export class ProjectStore extends ContentView {
 
     /** Says what a node made; the output's id is known at once. */
     addOutput(output: Given<NodeOutputAdd>): { id: string; done: Promise<Ack> } {
-        const id = output.id ?? crypto.randomUUID();
+        const id = output.id ?? uuid();
         const payload = { ...output, id, ...this.#proof(output.nodeId) };
         return { id, done: this.#submit({ type: "node_output_add", payload }) };
     }

@@ -9,6 +9,7 @@ import type { Command } from "../project/guesses.js";
 import type { Ack, ErrorPayload, NotificationsReadRequest } from "../protocol/generated.js";
 import type { Incoming } from "../protocol/read.js";
 import { Emitter } from "../store.js";
+import { uuid } from "../uuid.js";
 import { CommandError } from "./error.js";
 import { Pacer } from "./pacer.js";
 import type { QueueStorage, StoredCommand } from "./storage.js";
@@ -105,7 +106,7 @@ export class CommandQueue {
      * are shown. `isKept` commands survive a reload if there is a storage.
      */
     submit(projectId: string | undefined, command: Queued, isKept = true): { pending: Pending; done: Promise<Ack> } {
-        const requestId = crypto.randomUUID();
+        const requestId = uuid();
         const at = new Date().toISOString();
         const { promise: done, ...settle } = deferred<Ack>();
         const entry: Entry = {

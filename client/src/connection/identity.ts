@@ -3,6 +3,7 @@
  * by it. Where a tab is duplicated its storage is copied too, so a tab claims its id with a Web Lock that ends with the
  * tab, and takes another where the claim fails. Without Web Locks the server notices (close 4507).
  */
+import { uuid } from "../uuid.js";
 
 /** Where the id comes from. */
 export interface Identity {
@@ -19,11 +20,11 @@ export function tabIdentity(): Identity {
     let id: Promise<string> | undefined;
     return {
         get() {
-            id ??= claim(stored() ?? crypto.randomUUID());
+            id ??= claim(stored() ?? uuid());
             return id;
         },
         renew() {
-            id = claim(crypto.randomUUID());
+            id = claim(uuid());
         },
     };
 }
@@ -34,13 +35,13 @@ export function fixedIdentity(id: string): Identity {
     return {
         get: () => present,
         renew() {
-            present = crypto.randomUUID();
+            present = uuid();
         },
     };
 }
 
 async function claim(wanted: string): Promise<string> {
-    const id = (await isFree(wanted)) ? wanted : crypto.randomUUID();
+    const id = (await isFree(wanted)) ? wanted : uuid();
     try {
         globalThis.sessionStorage?.setItem(KEY, id);
     } catch {

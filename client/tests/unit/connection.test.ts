@@ -215,6 +215,16 @@ describe("the way back", () => {
         expect(world.state).toBe("closed");
     });
 
+    test("whoever hears of a loss may end the connection for good", async () => {
+        const world = new FakeWorld();
+        await world.live();
+        world.connection.lost.subscribe(() => world.connection.close());
+        world.socket.end(1006);
+        await vi.advanceTimersByTimeAsync(60_000);
+        expect(world.sockets).toHaveLength(1);
+        expect(world.connection.link.get()).toMatchObject({ state: "closed", reason: "by_client" });
+    });
+
     test("what an earlier attempt still says is not heard", async () => {
         const world = new FakeWorld();
         const first = await world.live();
