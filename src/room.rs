@@ -176,8 +176,8 @@ pub enum Message {
         /// Everybody who is there.
         sessions: Vec<glassbox_protocol::SessionId>,
     },
-    /// The agents that hold locks, and the nodes that they hold.
-    Agents(Vec<(glassbox_protocol::NodeId, glassbox_protocol::server::User)>),
+    /// The agents that hold locks, and the nodes that they hold; `None` when the database did not tell.
+    Agents(Option<Vec<(glassbox_protocol::NodeId, glassbox_protocol::server::User)>>),
     /// Another instance asks who is here.
     PresenceAsked,
     /// Another instance has come, or was not heard for a while: say who is here and ask who is there.

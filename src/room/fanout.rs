@@ -26,7 +26,7 @@ use super::{LINGER, Message, Room, Seat, Surroundings};
 use crate::config::HEAD_BEAT;
 use crate::room::frame::Frame;
 use crate::session::outbound::Lane;
-use crate::session::peer::Peer;
+use crate::session::peer::{News, Peer};
 
 mod agents;
 mod delivery;
@@ -76,6 +76,7 @@ pub async fn run(room: Weak<Room>, seat: Seat, mut messages: mpsc::Receiver<Mess
         next_relay: None,
         roster_at: Instant::now(),
         are_agents_known: false,
+        is_asking_for_agents: false,
         empty_since: Some(Instant::now()),
         is_deleted: false,
         going_since: None,
@@ -148,6 +149,8 @@ struct State {
     roster_at: Instant,
     /// Whether no lock came or went since it was asked which agents hold some.
     are_agents_known: bool,
+    /// Whether the answer is under way.
+    is_asking_for_agents: bool,
     empty_since: Option<Instant>,
     is_deleted: bool,
     /// Since when the project is known to be gone, while the event that says so is on its way.
@@ -158,8 +161,15 @@ impl State {
     async fn hear(&mut self, message: Message) {
         match message {
             Message::Join { member, position, epoch, rights_looks, reply } => {
+                let (channel, session) = (member.channel, member.peer.session);
                 let outcome = self.join(member, position, epoch, rights_looks);
-                let _ = reply.send(outcome);
+                let is_live = outcome == JoinOutcome::Live;
+                // Whoever gave up the join in the meantime has left already, and would sit here for ever.
+                if reply.send(outcome).is_err() && is_live {
+                    self.part(channel, session, Departure::Clean);
+                    self.presence_changed();
+                    self.note_emptiness();
+                }
             }
             Message::Leave { session, channel, departure } => {
                 if self.part(channel, session, departure).is_some() {
@@ -297,9 +307,7 @@ impl State {
 
     /// The log has another life, or a stretch of it is lost: everybody takes the whole state anew.
     async fn restart(&mut self, epoch: Epoch, head: Seq) {
-        // A trace is a log of its own, but of the same life.
-        let with_traces = epoch != self.epoch;
-        if with_traces {
+        if epoch != self.epoch {
             self.traces.clear();
         }
         warn!(project.id = %self.seat.project, members = self.members.count(), "the room starts over");
@@ -310,11 +318,12 @@ impl State {
         if let Some(room) = self.room.upgrade() {
             room.snapshots.forget().await;
         }
-        for (channel, session) in self.members.which(|s| with_traces || !s.is_trace()) {
+        // Those who look at traces, too: they have to show anew that they may, which a lost event may have changed.
+        for (channel, session) in self.members.which(|_| true) {
             // Back in a moment, unless its connection ends just now.
             if let Some(seated) = self.part(channel, session, Departure::Lost) {
                 seated.outbound().purge(channel);
-                seated.member.peer.restart(channel);
+                seated.tell(News::Restart);
             }
         }
         self.note_emptiness();

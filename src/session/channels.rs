@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use glassbox_protocol::client::Subscribe;
-use glassbox_protocol::server::{CloseCode, UnsubscribedReason};
-use glassbox_protocol::{Channel, ClientId, Error, OrgId, RequestId, UserId};
+use glassbox_protocol::server::{CloseCode, Unsubscribed, UnsubscribedReason};
+use glassbox_protocol::{Channel, ClientId, Error, ErrorCode, OrgId, RequestId, ServerMessage, UserId};
 use tracing::debug;
 
 use super::conversation::{Open, Session};
-use super::peer::Notice;
+use super::peer::{News, Notice};
 use super::subscription::{self, Start};
 use crate::app::App;
 use crate::room::presence::Departure;
@@ -28,7 +28,7 @@ impl Session {
         }
         let (org, project) = subscription::locate(&self.app, channel).await?;
         let room = self.open_room(project, org)?;
-        self.open.insert(channel, Open { request, generation: self.generation, room, is_live: false });
+        self.open.insert(channel, Open { request, generation: self.generation, room, is_live: false, was_live: false });
         self.start_join(channel, Start::new(subscribe.from));
         Ok(())
     }
@@ -51,8 +51,17 @@ impl Session {
         match outcome {
             Ok(room) => {
                 open.room = room;
-                open.is_live = true;
+                (open.is_live, open.was_live) = (true, true);
             }
+            // It was live until it had to join again, and by then the right was gone.
+            Err(error) if open.was_live && error.code == ErrorCode::NotFound => {
+                self.peer.outbound.purge(channel);
+                let reason = UnsubscribedReason::Revoked;
+                self.send(ServerMessage::Unsubscribed(Unsubscribed { channel, reason: Some(reason) }), None);
+                self.lose(channel, reason);
+            }
+            // Nobody waits for the answer to a subscribe any more: the client comes back and resumes.
+            Err(error) if open.was_live => self.peer.outbound.close(CloseCode::InternalError, error.message),
             Err(error) => {
                 let request = open.request;
                 self.open.remove(&channel);
@@ -77,21 +86,28 @@ impl Session {
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
-        match notice {
-            Notice::Lost(channel, reason) => {
-                self.open.remove(&channel);
-                self.generation += 1;
-                // Whoever has nothing left to look at is told to stay away.
-                if self.open.is_empty() {
-                    let (code, text) = match reason {
-                        UnsubscribedReason::Revoked => (CloseCode::AccessRevoked, "access revoked"),
-                        UnsubscribedReason::Deleted => (CloseCode::Gone, "the project is gone"),
-                    };
-                    self.peer.outbound.close(code, text);
-                }
-            }
-            Notice::Restart(channel) => self.join_again(channel, Start::Restart),
-            Notice::Continue(channel, position) => self.join_again(channel, Start::Continue(position)),
+        let Notice { channel, generation, news } = notice;
+        // What became of a subscription that has been replaced in the meantime is nobody's.
+        if self.open.get(&channel).is_none_or(|open| open.generation != generation) {
+            return;
+        }
+        match news {
+            News::Lost(reason) => self.lose(channel, reason),
+            News::Restart => self.join_again(channel, Start::Restart),
+            News::Continue(position) => self.join_again(channel, Start::Continue(position)),
+        }
+    }
+
+    /// A subscription is over, and its client knows. Whoever has nothing left to look at is told to stay away.
+    fn lose(&mut self, channel: Channel, reason: UnsubscribedReason) {
+        self.open.remove(&channel);
+        self.generation += 1;
+        if self.open.is_empty() {
+            let (code, text) = match reason {
+                UnsubscribedReason::Revoked => (CloseCode::AccessRevoked, "access revoked"),
+                UnsubscribedReason::Deleted => (CloseCode::Gone, "the project is gone"),
+            };
+            self.peer.outbound.close(code, text);
         }
     }
 

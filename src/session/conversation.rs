@@ -13,10 +13,10 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::decode;
 use super::hello::{Farewell, server_time};
 use super::peer::Peer;
 use super::socket::{self, Inbound, Reader};
+use super::{decode, subscription};
 use crate::app::App;
 use crate::auth::{self, Identity};
 use crate::command::validate;
@@ -34,6 +34,9 @@ const TOKEN_WARNING_S: i64 = 60;
 /// How long a session may outlive its token, s.
 const TOKEN_GRACE_S: i64 = 25;
 
+/// From this close code on a client is told not to come back.
+const STAY_AWAY: u16 = 4500;
+
 /// An open channel.
 pub(super) struct Open {
     /// The `subscribe` that opened it.
@@ -41,6 +44,8 @@ pub(super) struct Open {
     pub(super) generation: u32,
     pub(super) room: Arc<Room>,
     pub(super) is_live: bool,
+    /// Whether it has been live, and may have to join again.
+    pub(super) was_live: bool,
 }
 
 /// A session after its `hello`.
@@ -108,11 +113,16 @@ impl Session {
                 departure = Departure::Lost;
                 Farewell::new(CloseCode::GoingAway, "lost")
             }
-            Ended::Violation(code, reason) => Farewell::new(code, reason),
+            Ended::Violation(code, reason) => {
+                if code.code() < STAY_AWAY {
+                    departure = Departure::Lost;
+                }
+                Farewell::new(code, reason)
+            }
             Ended::Closing => match peer.outbound.closing() {
                 Some(closing) => {
                     // Whoever is told to come back is expected back.
-                    if closing.code.code() < 4500 {
+                    if closing.code.code() < STAY_AWAY {
                         departure = Departure::Lost;
                     }
                     Farewell::new(closing.code, closing.reason)
@@ -233,14 +243,17 @@ impl Session {
                 }
             }
             ClientMessage::Unsubscribe(unsubscribe) => {
-                // The channel of the user stays.
                 let channel = unsubscribe.channel;
+                if channel == Channel::User {
+                    self.fail(subscription::needs_none(), request_id);
+                    return None;
+                }
                 self.unsubscribe(channel).await;
                 self.send(ServerMessage::Unsubscribed(Unsubscribed { channel, reason: None }), request_id);
             }
             ClientMessage::Command(command) => self.command(command, request_id).await,
             ClientMessage::TokenRefresh(refresh) => return self.refresh_token(refresh, request_id).await,
-            ClientMessage::NotificationsRead(read) => self.read_notifications(read, request_id).await,
+            ClientMessage::NotificationsRead(read) => self.read_notifications(read, request_id),
             ClientMessage::Presence(_) => {}
         }
         None

@@ -1,18 +1,28 @@
 //! What a session asks for its user rather than for a project: to go on with a new token, to have read notifications.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use glassbox_protocol::client::{NotificationsRead, TokenRefresh};
 use glassbox_protocol::server::{Ack, CloseCode, Outcome, TokenRefreshed};
 use glassbox_protocol::{Error, ErrorCode, RequestId, Seq, ServerMessage};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::conversation::{Ended, Session};
 use super::hello::refusal_of;
+use super::peer::Peer;
 use super::subscription::unavailable;
+use crate::app::App;
 use crate::auth;
 use crate::store::{Origin, Tenant, events, notifications};
 
 /// Most notifications that one command marks.
 const READ_MAX: usize = 500;
+/// How long it is tried to mark them while the database is away.
+const MARK_DEADLINE: Duration = Duration::from_secs(5);
+/// How long between two tries.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl Session {
     /// Goes on with a new token. One that does not verify changes nothing: the session ends with the token it has. One of
@@ -42,60 +52,72 @@ impl Session {
         None
     }
 
-    /// Marks notifications as read. A repeat finds nothing to mark and is answered `unchanged`.
-    pub(super) async fn read_notifications(&mut self, read: NotificationsRead, request_id: Option<RequestId>) {
+    /// Marks notifications as read, beside the session. A repeat finds nothing to mark and is answered `unchanged`.
+    pub(super) fn read_notifications(&mut self, read: NotificationsRead, request_id: Option<RequestId>) {
         let Some(request) = request_id else {
             return self.fail(Error::validation("requestId", "is required for commands"), None);
         };
-        match self.mark_read(read, request).await {
-            Ok(ack) => self.send(ServerMessage::Ack(ack), request_id),
-            Err(error) => self.fail(error, request_id),
-        }
-    }
-
-    async fn mark_read(&self, read: NotificationsRead, request: RequestId) -> Result<Ack, Error> {
         if let NotificationsRead::Some { ids } = &read
             && ids.len() > READ_MAX
         {
-            return Err(Error::validation("ids", format!("at most {READ_MAX}")));
+            return self.fail(Error::validation("ids", format!("at most {READ_MAX}")), request_id);
         }
-        let user = self.peer.user.id;
-        let origin = Origin {
-            user: Some(user),
-            client: Some(self.peer.client),
-            request: Some(request),
-            via: Some(self.peer.via.clone()),
-            ..Origin::default()
-        };
-        let app = &self.app;
-        let mut tx = app.database.begin(&Tenant::user(user)).await.map_err(|e| unavailable(&e))?;
-        let marked = async {
-            tx.set_origin(&origin, &[]).await?;
-            let marked = match &read {
-                NotificationsRead::Some { ids } => Some(notifications::mark_some(&mut tx, user, ids).await?),
-                NotificationsRead::UpTo { up_to } => notifications::mark_up_to(&mut tx, user, *up_to).await?,
+        let (app, peer) = (Arc::clone(&self.app), Arc::clone(&self.peer));
+        peer.asked();
+        self.app.tasks.spawn(async move {
+            let message = match mark_until_known(&app, &peer, &read, request).await {
+                Ok(ack) => ServerMessage::Ack(ack),
+                Err(error) => ServerMessage::Error(error),
             };
-            Ok::<_, sqlx::Error>((marked, notifications::counts(&mut tx, user).await?.unread))
+            peer.outbound.message(message, request_id);
+            peer.answered();
+        });
+    }
+}
+
+/// Marks, and marks again as long as it is not known whether it was committed: a second time changes nothing.
+async fn mark_until_known(app: &App, peer: &Peer, read: &NotificationsRead, request: RequestId) -> Result<Ack, Error> {
+    let deadline = Instant::now() + MARK_DEADLINE;
+    loop {
+        match mark_read(app, peer, read, request).await {
+            Err(error) if error.temporary && Instant::now() < deadline => sleep(RETRY_DELAY).await,
+            answer => return answer,
+        }
+    }
+}
+
+async fn mark_read(app: &App, peer: &Peer, read: &NotificationsRead, request: RequestId) -> Result<Ack, Error> {
+    let user = peer.user.id;
+    let origin = Origin {
+        user: Some(user),
+        client: Some(peer.client),
+        request: Some(request),
+        via: Some(Arc::clone(&peer.via)),
+        ..Origin::default()
+    };
+    let mark = async {
+        let mut tx = app.database.begin(&Tenant::user(user)).await?;
+        tx.set_origin(&origin, &[]).await?;
+        let marked = match read {
+            NotificationsRead::Some { ids } => Some(notifications::mark_some(&mut tx, user, ids).await?),
+            NotificationsRead::UpTo { up_to } => notifications::mark_up_to(&mut tx, user, *up_to).await?,
         };
-        let (marked, unread_count) = marked.await.map_err(|e| unavailable(&e))?;
-        let Some(marked) = marked else {
-            return Err(Error::validation("upTo", "refers to something that does not exist"));
-        };
-        let sealed = tx.commit().await.map_err(|e| unavailable(&e))?;
+        let unread_count = notifications::counts(&mut tx, user).await?.unread;
+        let sealed = tx.commit().await?;
         let seq = match sealed.iter().find(|s| s.stream == user.0) {
             Some(sealed) => sealed.head,
-            None => {
-                let heads = events::heads(&app.database, &[user.0]).await.map_err(|e| unavailable(&e))?;
-                heads.get(&user.0).copied().unwrap_or(Seq::ZERO)
-            }
+            None => events::heads(&app.database, &[user.0]).await?.get(&user.0).copied().unwrap_or(Seq::ZERO),
         };
-        Ok(Ack {
-            outcome: if marked > 0 { Outcome::Applied } else { Outcome::Unchanged },
-            seq,
-            version: None,
-            result: Some(json!({ "unreadCount": unread_count })),
-            details: None,
-            duplicate: false,
-        })
-    }
+        Ok((marked, unread_count, seq))
+    };
+    let (marked, unread_count, seq) = mark.await.map_err(|e: sqlx::Error| unavailable(&e))?;
+    let marked = marked.ok_or_else(|| Error::validation("upTo", "refers to something that does not exist"))?;
+    Ok(Ack {
+        outcome: if marked > 0 { Outcome::Applied } else { Outcome::Unchanged },
+        seq,
+        version: None,
+        result: Some(json!({ "unreadCount": unread_count })),
+        details: None,
+        duplicate: false,
+    })
 }

@@ -35,13 +35,24 @@ pub struct Peer {
 
 /// What a room tells a session about its subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub struct Notice {
+    /// The subscription,
+    pub channel: Channel,
+    /// which may have been replaced since.
+    pub generation: u32,
+    /// What became of it.
+    pub news: News,
+}
+
+/// What became of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
     /// It is over.
-    Lost(Channel, UnsubscribedReason),
+    Lost(UnsubscribedReason),
     /// It has to take the whole state anew.
-    Restart(Channel),
+    Restart,
     /// It reads on from here by itself: more came at once than may be queued.
-    Continue(Channel, Seq),
+    Continue(Seq),
 }
 
 impl Peer {
@@ -112,22 +123,8 @@ impl Peer {
         }
     }
 
-    /// A room has ended the subscription.
-    pub fn lose(&self, channel: Channel, reason: UnsubscribedReason) {
-        self.notice(Notice::Lost(channel, reason));
-    }
-
-    /// A room's log has a new life.
-    pub fn restart(&self, channel: Channel) {
-        self.notice(Notice::Restart(channel));
-    }
-
-    /// More came at once than the room may queue: the session reads on by itself.
-    pub fn read_on(&self, channel: Channel, position: Seq) {
-        self.notice(Notice::Continue(channel, position));
-    }
-
-    fn notice(&self, notice: Notice) {
+    /// A room has something to say about a subscription.
+    pub fn notice(&self, notice: Notice) {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
         self.has_notices.notify_one();
     }

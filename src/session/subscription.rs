@@ -79,7 +79,7 @@ pub fn unavailable(error: &sqlx::Error) -> Error {
 
 /// What a subscription to the caller's own channel is told.
 pub fn needs_none() -> Error {
-    Error::new(ErrorCode::InvalidChannel, "the channel user is open and needs no subscription")
+    Error::new(ErrorCode::InvalidChannel, "the channel user is always open and needs no subscription")
 }
 
 /// Finds the project whose room has a channel, and its organization.
@@ -130,9 +130,9 @@ pub async fn join(
     };
     member.is_new |= refusal.is_some();
     let mut position = match (refusal, start) {
-        (Some(reason), _) => reset(app, &room, &member, reason, epoch, head).await?,
+        (Some(reason), _) => reset(app, &room, &member, reason, epoch, head, &mut rights_looks).await?,
         (None, Start::Resume(_, seq) | Start::Continue(seq)) => seq,
-        (None, Start::Snapshot) => snapshot(app, &room, &member).await?,
+        (None, Start::Snapshot) => snapshot(app, &room, &member, &mut rights_looks).await?,
         (None, Start::Live | Start::Restart) => head,
     };
     loop {
@@ -171,7 +171,8 @@ pub async fn join(
                 epoch = now.epoch;
                 member.is_new = true;
                 room.snapshots().forget().await;
-                position = reset(app, &room, &member, ResetReason::EpochChanged, epoch, now.head).await?;
+                let reason = ResetReason::EpochChanged;
+                position = reset(app, &room, &member, reason, epoch, now.head, &mut rights_looks).await?;
             }
             Some(JoinOutcome::Refused) => return Err(not_found(channel)),
         }
@@ -234,13 +235,14 @@ async fn reset(
     reason: ResetReason,
     epoch: Epoch,
     head: Seq,
+    rights_looks: &mut u64,
 ) -> Result<Seq, Error> {
     let reset = Reset { channel: member.channel, generation: member.generation, reason, epoch, head };
     push(member, ServerMessage::Reset(reset));
-    snapshot(app, room, member).await
+    snapshot(app, room, member, rights_looks).await
 }
 
-async fn snapshot(app: &App, room: &Room, member: &Member) -> Result<Seq, Error> {
+async fn snapshot(app: &App, room: &Room, member: &Member, rights_looks: &mut u64) -> Result<Seq, Error> {
     let outbound = &member.peer.outbound;
     let parts = match member.channel {
         Channel::Execution(execution) => {
@@ -259,9 +261,19 @@ async fn snapshot(app: &App, room: &Room, member: &Member) -> Result<Seq, Error>
     .map_err(|e| unavailable(&e))?;
     for frame in parts.frames(member.generation) {
         outbound.has_room().await;
+        look_again(app, room, member, rights_looks).await?;
         outbound.push(&[frame], Lane::Durable, member.channel);
     }
     Ok(parts.seq)
+}
+
+/// Looks at the member's rights again if the room has done so since; what is not sent yet may be no longer theirs.
+async fn look_again(app: &App, room: &Room, member: &Member, rights_looks: &mut u64) -> Result<(), Error> {
+    if room.rights_looks() != *rights_looks {
+        *rights_looks = room.rights_looks();
+        standing(app, room, member).await?;
+    }
+    Ok(())
 }
 
 /// Sends what follows a position until nothing is left; returns the new position. Rights that changed meanwhile are
@@ -294,10 +306,7 @@ async fn catch_up(app: &App, room: &Room, member: &Member, from: Seq, rights_loo
             let mut new = shown.into_iter();
             while !new.as_slice().is_empty() {
                 peer.outbound.has_room().await;
-                if room.rights_looks() != *rights_looks {
-                    *rights_looks = room.rights_looks();
-                    standing(app, room, member).await?;
-                }
+                look_again(app, room, member, rights_looks).await?;
                 let mut chunk: Vec<Frame> = Vec::new();
                 while chunk.iter().map(Frame::size).sum::<usize>() < CHUNK_BYTES
                     && let Some(event) = new.next()

@@ -21,28 +21,33 @@ pub const DATABASE: Uuid = Uuid::nil();
 impl State {
     /// Asks which agents hold locks. The answer comes as a message: events do not wait for it.
     pub(super) fn look_at_agents(&mut self) {
-        self.are_agents_known = true;
+        if self.is_asking_for_agents {
+            return;
+        }
+        (self.are_agents_known, self.is_asking_for_agents) = (true, true);
         let (seat, database) = (self.seat.clone(), self.surroundings.database.clone());
         self.surroundings.tasks.spawn(async move {
             let look = async {
                 let mut tx = database.begin(&Tenant::org(seat.org)).await?;
                 locks::held_by_agents(&mut tx, seat.project).await
             };
-            match look.await {
-                Ok(agents) => {
-                    if let Some(mailbox) = seat.mailbox.upgrade() {
-                        let _ = mailbox.send(Message::Agents(agents)).await;
-                    }
-                }
-                // The next roster is due soon.
-                Err(error) => debug!(project.id = %seat.project, %error, "look which agents hold locks"),
+            let agents = look
+                .await
+                .inspect_err(|error| debug!(project.id = %seat.project, %error, "look which agents hold locks"));
+            if let Some(mailbox) = seat.mailbox.upgrade() {
+                let _ = mailbox.send(Message::Agents(agents.ok())).await;
             }
         });
     }
 
-    pub(super) fn agents(&mut self, agents: Vec<(NodeId, User)>) {
-        enter(&mut self.presence, agents, Instant::now());
-        self.presence_changed();
+    /// Takes the answer; without one it is asked again at the next beat.
+    pub(super) fn agents(&mut self, agents: Option<Vec<(NodeId, User)>>) {
+        self.is_asking_for_agents = false;
+        self.are_agents_known &= agents.is_some();
+        if let Some(agents) = agents {
+            enter(&mut self.presence, agents, Instant::now());
+            self.presence_changed();
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::room::frame::Frame;
 use crate::room::presence::Departure;
 use crate::room::rights::who_may_read;
 use crate::session::outbound::Lane;
+use crate::session::peer::News;
 use crate::store::events::LogRow;
 use crate::store::members;
 
@@ -72,7 +73,7 @@ impl State {
     fn let_read_on(&mut self) {
         for (channel, session) in self.members.which(|seated| !seated.is_trace()) {
             if let Some(seated) = self.part(channel, session, Departure::Lost) {
-                seated.member.peer.read_on(channel, seated.position.max(self.position));
+                seated.tell(News::Continue(seated.position.max(self.position)));
             }
         }
         self.note_emptiness();
@@ -161,7 +162,7 @@ impl State {
             }
             let message = Unsubscribed { channel, reason: Some(reason) };
             seated.outbound().message(ServerMessage::Unsubscribed(message), None);
-            seated.member.peer.lose(channel, reason);
+            seated.tell(News::Lost(reason));
         }
         self.presence_changed();
         self.note_emptiness();

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::room::frame::Frame;
 use crate::session::outbound::{Lane, Outbound};
-use crate::session::peer::Peer;
+use crate::session::peer::{News, Notice, Peer};
 
 /// A session's side of a subscription.
 #[derive(Clone)]
@@ -40,6 +40,12 @@ impl Seated {
     /// Queues a message of the subscription.
     pub(super) fn push(&self, message: ServerMessage) {
         self.outbound().push(&[Frame::json(&ServerFrame::from(message))], Lane::Durable, self.member.channel);
+    }
+
+    /// Tells the session what became of the subscription.
+    pub(super) fn tell(&self, news: News) {
+        let Member { peer, channel, generation, .. } = &self.member;
+        peer.notice(Notice { channel: *channel, generation: *generation, news });
     }
 
     pub(super) fn is_trace(&self) -> bool {

@@ -14,6 +14,7 @@ use crate::room::LINGER;
 use crate::room::event::{Event, Shown};
 use crate::room::presence::Departure;
 use crate::room::tail::Tail;
+use crate::session::peer::News;
 use crate::store::events::LogRow;
 
 /// The log of one execution, as far as the reader has brought it.
@@ -74,7 +75,7 @@ impl State {
         let at = self.traces.get(&execution).map(|stream| stream.position).unwrap_or_default();
         for (channel, session) in self.members.which(|seated| seated.member.channel == channel) {
             if let Some(seated) = self.part(channel, session, Departure::Lost) {
-                seated.member.peer.read_on(channel, seated.position.max(at));
+                seated.tell(News::Continue(seated.position.max(at)));
             }
         }
     }
@@ -86,7 +87,7 @@ impl State {
         for (channel, session) in self.members.which(|seated| seated.member.channel == channel) {
             if let Some(seated) = self.part(channel, session, Departure::Lost) {
                 seated.outbound().purge(channel);
-                seated.member.peer.restart(channel);
+                seated.tell(News::Restart);
             }
         }
         self.note_emptiness();

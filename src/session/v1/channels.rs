@@ -20,7 +20,7 @@ use super::stamped;
 use crate::room::presence::Departure;
 use crate::room::{Message, Room};
 use crate::session::outbound::Lane;
-use crate::session::peer::Notice;
+use crate::session::peer::{News, Notice};
 use crate::session::subscription::{self, Start};
 use crate::store::{Tenant, members, tree};
 
@@ -263,21 +263,20 @@ impl Session {
     // What rooms do ---------------------------------------------------------------------------------------------
 
     pub(super) fn notice(&mut self, notice: Notice) {
-        match notice {
-            Notice::Lost(Channel::Project(project), reason) => {
+        let Notice { channel, news, .. } = notice;
+        match (channel, news) {
+            (Channel::Project(project), News::Lost(reason)) => {
                 self.lose(project, reason);
                 // It may be the user who is gone.
                 self.look_at_ticket();
             }
-            Notice::Lost(Channel::Execution(run), _) | Notice::Restart(Channel::Execution(run)) => {
-                self.runs.forget(run)
-            }
-            Notice::Continue(Channel::Execution(run), position) => self.follow(run, Start::Continue(position)),
+            (Channel::Execution(run), News::Lost(_) | News::Restart) => self.runs.forget(run),
+            (Channel::Execution(run), News::Continue(position)) => self.follow(run, Start::Continue(position)),
             // It would take the whole state anew, which has no words here: a client that comes again reads its list.
-            Notice::Restart(_) => self.peer.outbound.close(CloseCode::ServiceRestart, "the log starts over"),
-            Notice::Continue(Channel::Project(project), position) => self.join(project, Start::Continue(position)),
+            (_, News::Restart) => self.peer.outbound.close(CloseCode::ServiceRestart, "the log starts over"),
+            (Channel::Project(project), News::Continue(position)) => self.join(project, Start::Continue(position)),
             // It has no other channels.
-            Notice::Lost(..) | Notice::Continue(..) => {}
+            (Channel::Node(_) | Channel::User, News::Lost(_) | News::Continue(_)) => {}
         }
     }
 
