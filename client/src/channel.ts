@@ -56,7 +56,10 @@ export class Channel {
     #seq = 0;
     #parts: Snapshot[] = [];
     #open: AnyEvent[] = [];
+    /** How often something was missing in a row. */
     #failures = 0;
+    /** How often the server could not take the question in a row. */
+    #refusals = 0;
     #timer: ReturnType<typeof setTimeout> | undefined;
 
     constructor(
@@ -183,6 +186,7 @@ export class Channel {
         if (this.#isSparse) this.#reach(seq);
         else if (seq !== this.#seq) return this.#missed();
         this.#failures = 0;
+        this.#refusals = 0;
         this.status.set({ state: "live", role: this.#role });
         const link = this.#connection.link.get();
         if (link.state === "live") this.#handler.synced?.(link.sessionId);
@@ -202,21 +206,21 @@ export class Channel {
         this.#position = { epoch: this.#epoch, seq };
     }
 
+    /** Asks again: at once, and after pauses when that did not help. */
     #missed(): void {
         this.#connection.stats.gaps += 1;
-        this.#later();
+        this.#later(this.#failures === 0 ? 0 : backoffMs(this.#failures, this.#connection.random));
+        this.#failures += 1;
     }
 
     #refused(error: { code: string; message: string; temporary: boolean }): void {
-        if (error.temporary) this.#later();
-        else this.#end("refused", error.message);
+        if (!error.temporary) return this.#end("refused", error.message);
+        this.#refusals += 1;
+        this.#later(backoffMs(this.#refusals, this.#connection.random));
     }
 
-    /** Asks again: at once, and after pauses when that did not help. */
-    #later(): void {
+    #later(delayMs: number): void {
         this.suspend();
-        const delayMs = this.#failures === 0 ? 0 : backoffMs(this.#failures, this.#connection.random);
-        this.#failures += 1;
         this.#timer = setTimeout(() => this.join(), delayMs);
     }
 

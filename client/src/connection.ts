@@ -78,7 +78,8 @@ export class Connection {
     #isIdentityFresh = false;
     /** When a draining server wants us back, by `performance.now()`. */
     #movingAt: number | undefined;
-    #isDelayOrdered = false;
+    /** When the server lets us come back at the earliest, by `performance.now()`. */
+    #notBefore = 0;
     #refusal = "";
 
     constructor(options: ConnectionOptions) {
@@ -216,6 +217,7 @@ export class Connection {
         this.#heart.start();
         this.#stableTimer = setTimeout(() => {
             this.#attempt = 0;
+            this.#isIdentityFresh = false;
         }, STABLE_MS);
         this.link.set({ state: "live", sessionId, user, limits, clientId: this.#clientId });
         this.opened.emit();
@@ -254,7 +256,7 @@ export class Connection {
     #retry(askedMs?: number, isAtOnce = false): void {
         const ownMs = backoffMs(this.#attempt, this.random);
         const delayMs = isAtOnce ? 0 : askedMs === undefined ? ownMs : askedMs + this.random() * 250;
-        this.#isDelayOrdered = askedMs !== undefined;
+        if (askedMs !== undefined) this.#notBefore = performance.now() + delayMs;
         this.#attempt += 1;
         this.#drop({ state: "waiting", attempt: this.#attempt, delayMs });
     }
@@ -292,7 +294,9 @@ export class Connection {
         if (state === "live") return this.#heart.probe();
         if (change === "offline" && state !== "closed") {
             this.#drop({ state: "offline" });
-        } else if (state === "offline" || (state === "waiting" && !this.#isDelayOrdered)) {
+        } else if (state === "offline" || state === "waiting") {
+            const delayMs = this.#notBefore - performance.now();
+            if (delayMs > 0) return this.#drop({ state: "waiting", attempt: this.#attempt, delayMs });
             clearTimeout(this.#timer);
             void this.#open();
         }

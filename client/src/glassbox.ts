@@ -101,7 +101,7 @@ export class GlassBox {
         for (const { store } of this.#shared.values()) store.close();
         this.#shared.clear();
         this.connection.close();
-        this.#queue.abandon("the client was closed");
+        this.#queue.close();
     }
 
     #share<T extends { close(): void }>(name: string, make: () => T): T {

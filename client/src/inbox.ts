@@ -113,8 +113,10 @@ export class InboxStore implements Readable<Inbox> {
 
     async #fetch(): Promise<Inbox> {
         const { apiUrl, token, fetch: ask = fetch } = this.#options;
+        const bearer = await token();
+        if (bearer === null) throw new Error("nobody is signed in");
         const url = new URL(`/api/v1/users/me/notifications?limit=${PAGE}`, apiUrl);
-        const answer = await ask(url, { headers: { authorization: `Bearer ${await token()}` } });
+        const answer = await ask(url, { headers: { authorization: `Bearer ${bearer}` } });
         if (!answer.ok) throw new Error(`the list of notifications: ${answer.status}`);
         const page: { data: Notification[]; unreadCount: number } = await answer.json();
         return { notifications: page.data, unreadCount: page.unreadCount, isLoaded: true };

@@ -156,7 +156,7 @@ export class ProjectStore extends ContentView {
     }
 
     /** All locks of this client here, and its places in queues. */
-    get ownLocks(): LockHandle[] {
+    get ownLocks(): readonly LockHandle[] {
         return this.#locks.handles;
     }
 

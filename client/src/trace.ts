@@ -15,6 +15,8 @@ export interface Trace {
     events: readonly TraceEvent[];
     /** How it ended, if it has. */
     closed: string | undefined;
+    /** Why it failed, if it did while somebody looked. */
+    error?: string;
 }
 
 export class TraceStore implements Readable<Trace> {
@@ -59,8 +61,9 @@ export class TraceStore implements Readable<Trace> {
             if (event.type === "trace_event") {
                 steps.push(event.payload);
             } else if (event.type === "execution_update") {
-                const { executionId: id, errorMessage: _, ...rest } = event.payload;
-                trace = { ...trace, execution: { ...trace.execution, id, ...rest }, closed: undefined };
+                const { executionId: id, errorMessage: error, ...rest } = event.payload;
+                const execution = { ...trace.execution, id, ...rest };
+                trace = { ...trace, execution, closed: undefined, ...(error !== undefined && { error }) };
             } else if (event.type === "execution_closed") {
                 trace = { ...trace, closed: event.payload.status };
             }

@@ -13,6 +13,7 @@ import { uuid } from "../uuid.js";
 import { CommandError } from "./error.js";
 import { Pacer } from "./pacer.js";
 import type { QueueStorage, StoredCommand } from "./storage.js";
+import { touched } from "./touched.js";
 
 /** What the queue carries. */
 export type Queued = Command | Omit<NotificationsReadRequest, "requestId">;
@@ -33,6 +34,8 @@ export interface Pending {
 interface Entry extends Pending {
     readonly text: string;
     readonly isKept: boolean;
+    /** Who gave it, once that is known: nobody else may send it. */
+    userId: string | undefined;
     phase: "queued" | "sent" | "acked";
     attempts: number;
     answer: Ack | undefined;
@@ -53,6 +56,8 @@ const WAITING_MAX = 1_000;
 /** Tries of a command that the server could not take just now. */
 const ATTEMPTS_MAX = 10;
 const PASSING = new Set(["RATE_LIMITED", "PROJECT_BUSY", "UNAVAILABLE"]);
+/** Stands for everything. */
+const ALL = "*";
 /** The server's default, until it has said its own, bytes. */
 const FRAME_BYTES = 262_144;
 
@@ -65,6 +70,8 @@ export class CommandQueue {
     readonly #viewers = new Map<string, Viewer>();
     #entries: Entry[] = [];
     #clientId: string | undefined;
+    #userId: string | undefined;
+    #isClosed = false;
     #heldUntil = 0;
     #timer: ReturnType<typeof setTimeout> | undefined;
     #isSaveDue = false;
@@ -117,6 +124,7 @@ export class CommandQueue {
             command,
             at,
             isKept,
+            userId: this.#userId,
         };
         const refusal = this.#refusal(entry);
         if (refusal) {
@@ -139,6 +147,12 @@ export class CommandQueue {
         this.#settle(projectId, (answer) => isNewLife || answer.seq <= seq);
     }
 
+    /** Ends everything; what is stored stays, for the next time. */
+    close(): void {
+        this.#isClosed = true;
+        this.abandon("the client was closed");
+    }
+
     /** Ends everything that waits, of one project or at all. */
     abandon(message: string, projectId?: string): void {
         this.#rejectAll((entry) => projectId === undefined || entry.projectId === projectId, message);
@@ -152,6 +166,11 @@ export class CommandQueue {
         const former = this.#clientId;
         this.#clientId = link.clientId;
         if (former !== undefined && former !== link.clientId) this.#identityChanged();
+        const { id } = link.user;
+        this.#userId = id;
+        this.#isClosed = false;
+        this.#rejectAll(({ userId = id }) => userId !== id, "somebody else is signed in now");
+        for (const entry of this.#entries) entry.userId = id;
         this.#pump();
     }
 
@@ -162,14 +181,20 @@ export class CommandQueue {
 
     /** What an earlier page left comes before what this one has said; some of it may have been sent. */
     async #load(storage: QueueStorage): Promise<void> {
-        this.#clientId = await this.#connection.identity.get();
-        const earlier = await storage.load(this.#clientId);
+        let earlier: StoredCommand[] = [];
+        try {
+            this.#clientId ??= await this.#connection.identity.get();
+            earlier = await storage.load(this.#clientId);
+        } catch {
+            // What cannot be read does not hold up what is new.
+        }
         this.#entries.unshift(
             ...earlier.map(
                 (command): Entry => ({
                     ...command,
                     ...newEntry({ ...command.command, requestId: command.requestId }),
                     isKept: true,
+                    userId: command.userId,
                     sentAt: performance.now(),
                     resolve: () => {},
                     reject: () => {}, // whoever asked is gone; `rejected` tells
@@ -186,8 +211,22 @@ export class CommandQueue {
         if (!this.#connection.isLive || !this.#isLoaded) return;
         const heldMs = this.#heldUntil - performance.now();
         if (heldMs > 0) return this.#later(heldMs);
+        // What is about the same thing waits for the answer: if one could not be taken and the next one were, the older
+        // value would win in the end. What is about different things goes together.
+        const busy = new Set<string>();
         for (const entry of this.#entries) {
-            if (entry.phase !== "queued") continue;
+            if (entry.phase === "acked") continue;
+            const ids = touched(entry.command);
+            const isFree = ids ? !busy.has(ALL) && ids.every((id) => !busy.has(id)) : busy.size === 0;
+            for (const id of ids ?? [ALL]) busy.add(id);
+            if (entry.phase === "sent" || !isFree) continue;
+            const tooLarge = this.#tooLarge(entry.text);
+            if (tooLarge) {
+                // The server's limit is smaller than was thought when it was given.
+                this.#remove(entry);
+                this.#reject(entry, { ...tooLarge, temporary: false });
+                return this.#pump();
+            }
             const waitMs = this.#pacer.take();
             if (waitMs > 0) return this.#later(waitMs);
             if (!this.#connection.sendText(entry.text)) return;
@@ -203,6 +242,7 @@ export class CommandQueue {
         if (frame.type === "error") return this.#failed(entry, frame.payload);
         entry.phase = "acked";
         entry.answer = frame.payload;
+        this.#pump();
         const viewer = entry.projectId === undefined ? undefined : this.#viewers.get(entry.projectId);
         if (viewer && viewer.seq < frame.payload.seq) return; // settled when it is shown
         this.#remove(entry);
@@ -219,6 +259,7 @@ export class CommandQueue {
         }
         this.#remove(entry);
         this.#reject(entry, error);
+        this.#pump();
     }
 
     #settle(projectId: string, isShown: (answer: Ack) => boolean): void {
@@ -247,14 +288,19 @@ export class CommandQueue {
     }
 
     #refusal({ text, projectId }: Entry): { code: "TOO_LARGE" | "QUEUE_FULL"; message: string } | undefined {
-        const frameBytes = this.#connection.limits?.frameBytes ?? FRAME_BYTES;
-        if (new TextEncoder().encode(text).length > frameBytes) {
-            return { code: "TOO_LARGE", message: `a command has at most ${frameBytes} bytes` };
-        }
+        const tooLarge = this.#tooLarge(text);
+        if (tooLarge) return tooLarge;
         if (this.#entries.filter((entry) => entry.projectId === projectId).length >= WAITING_MAX) {
             return { code: "QUEUE_FULL", message: `at most ${WAITING_MAX} commands may wait` };
         }
         return undefined;
+    }
+
+    #tooLarge(text: string): { code: "TOO_LARGE"; message: string } | undefined {
+        const frameBytes = this.#connection.limits?.frameBytes ?? FRAME_BYTES;
+        // No character takes more than three bytes in UTF-8 for each unit here: most texts need no counting.
+        if (text.length * 3 <= frameBytes || new TextEncoder().encode(text).length <= frameBytes) return undefined;
+        return { code: "TOO_LARGE", message: `a command has at most ${frameBytes} bytes` };
     }
 
     #remove(entry: Entry): void {
@@ -268,7 +314,7 @@ export class CommandQueue {
         this.#isSaveDue = true;
         queueMicrotask(() => {
             this.#isSaveDue = false;
-            if (this.#isLoaded && this.#clientId !== undefined)
+            if (this.#isLoaded && !this.#isClosed && this.#clientId !== undefined)
                 this.#storage?.save(this.#clientId, this.#entries.flatMap(stored));
         });
     }
@@ -290,9 +336,9 @@ function newEntry(frame: object) {
     };
 }
 
-function stored({ isKept, requestId, projectId, command, at }: Entry): StoredCommand[] {
+function stored({ isKept, requestId, projectId, command, at, userId }: Entry): StoredCommand[] {
     if (!isKept || projectId === undefined || command.type === "notifications_read") return [];
-    return [{ requestId, projectId, command, at }];
+    return [{ requestId, projectId, command, at, ...(userId !== undefined && { userId }) }];
 }
 
 function deferred<T>(): { promise: Promise<T>; resolve(value: T): void; reject(error: Error): void } {

@@ -8,6 +8,8 @@ export interface StoredCommand {
     command: Command;
     /** When it was given, RFC 3339. */
     at: string;
+    /** Who gave it, if that was known. */
+    userId?: string;
 }
 
 /** Keeps the queue of one client. */

@@ -71,7 +71,11 @@ export class Collection<V extends object> {
         const [former, present] = [this.#former, this.#guesses];
         this.#former = new Map();
         const isSame = former.size === present.size && [...present].every(([key, value]) => former.get(key) === value);
-        if (!isSame) this.#changed(true);
+        if (isSame) return;
+        const isThere = (guesses: Map<string, V | undefined>, key: string) =>
+            guesses.has(key) ? guesses.get(key) !== undefined : this.#log.has(key);
+        const keys = [...former.keys(), ...present.keys()];
+        this.#changed(keys.some((key) => isThere(former, key) !== isThere(present, key)));
     }
 
     /** Begins with another state. */

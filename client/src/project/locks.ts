@@ -15,6 +15,7 @@ interface Entry {
 export class Locks {
     readonly #context: LockContext;
     readonly #handles = new Map<string, Entry>();
+    #all: readonly LockHandle[] | undefined;
     /** Questions that were taken back; the answer may have been yes by then. */
     readonly #takenBack = new Set<string>();
 
@@ -33,12 +34,14 @@ export class Locks {
     }
 
     /** All that are held or waited for. */
-    get handles(): LockHandle[] {
-        return [...this.#handles.values()].map(({ handle }) => handle);
+    get handles(): readonly LockHandle[] {
+        this.#all ??= [...this.#handles.values()].map(({ handle }) => handle);
+        return this.#all;
     }
 
     /** Takes a lock; with `wait` the promise lasts until it is this client's turn. */
     async acquire(nodeId: string, options: LockOptions = {}): Promise<LockHandle> {
+        options.signal?.throwIfAborted();
         const present = this.#handles.get(nodeId)?.handle;
         if (present) return this.#turn(present, options.signal);
         const handle = new LockHandle(nodeId, this.#context, options);
@@ -48,12 +51,20 @@ export class Locks {
             const entry = this.#handles.get(nodeId);
             if (isOver && entry?.handle === handle) {
                 this.#handles.delete(nodeId);
+                this.#all = undefined;
                 if (state === "released" && !handle.wasHeld) this.#takenBack.add(entry.asked.requestId);
             }
             this.#context.changed();
         });
-        await this.#ask(handle, options);
-        return this.#turn(handle, options.signal);
+        const asked = this.#ask(handle, options);
+        asked.catch(() => {});
+        try {
+            return await this.#turn(handle, options.signal);
+        } catch (error) {
+            // A refusal says more than that the lock is not there.
+            if (!options.signal?.aborted) await asked;
+            throw error;
+        }
     }
 
     /** The server refused a write because the lock is not ours. */
@@ -63,6 +74,12 @@ export class Locks {
 
     /** Looks at what the log says about locks: a fence in it is for this client. */
     see(event: AnyEvent): void {
+        if (event.type === "node_deleted") {
+            // Whoever waits for it waits in vain.
+            const handle = this.handle(event.payload.nodeId);
+            if (handle?.status.get().state === "waiting") handle.end({ state: "lost", reason: "deleted" });
+            return;
+        }
         if (event.type !== "lock_acquired" && event.type !== "lock_released") return;
         if (event.type === "lock_acquired" && event.requestId && this.#takenBack.delete(event.requestId)) {
             return this.#giveBack(event.payload.nodeId, event.payload.fence);
@@ -101,9 +118,12 @@ export class Locks {
         const { pending: asked, done } = queue.submit(projectId, { type: "lock_acquire", payload }, false);
         const entry: Entry = { handle, options: given, asked, isQueued: false };
         this.#handles.set(handle.nodeId, entry);
+        this.#all = undefined;
         try {
             const grant = grantOf(await done);
-            if (grant) handle.granted(grant.fence, grant.expiresInMs, asked.sentAt ?? performance.now());
+            const { state } = handle.status.get();
+            if (grant && (state === "released" || state === "lost")) this.#giveBack(handle.nodeId, grant.fence);
+            else if (grant) handle.granted(grant.fence, grant.expiresInMs, asked.sentAt ?? performance.now());
             else entry.isQueued = true;
         } catch (error) {
             handle.end({ state: "lost", reason: "refused" });

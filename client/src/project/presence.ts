@@ -102,7 +102,8 @@ export class PresenceStore {
     opened(sessionId: string): void {
         this.#sessionId = sessionId;
         this.#isOpen = true;
-        this.#unsent = Object.fromEntries(Object.entries(this.#own).filter(([, value]) => value !== null));
+        // What was cleared too: the server may still have it.
+        this.#unsent = this.#own;
         this.#flush();
         this.#show(this.#others.get()); // without oneself
     }

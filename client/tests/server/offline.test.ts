@@ -66,7 +66,7 @@ describe("a client without a network", () => {
 });
 
 describe("the end of access", () => {
-    test("a removed member is told, and what waits is refused", async () => {
+    test("a removed member is told, and sent away", async () => {
         const [ann, bob] = await Promise.all([person("ann"), person("bob")]);
         const id = await newProject(ann, bob);
         const hers = client(ann).project(id);

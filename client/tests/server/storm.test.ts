@@ -46,7 +46,16 @@ describe("a storm", () => {
                     ),
                 );
             };
-            proxy.weather = { cut: 0.004, stall: 0.0005, hold: 0.1, twice: 0.1, swap: 0.05, lose: 0.01 };
+            proxy.weather = {
+                cut: 0.004,
+                stall: 0.0005,
+                hold: 0.1,
+                twice: 0.1,
+                swap: 0.05,
+                repeat: 0.05,
+                late: 0.01,
+                lose: 0.01,
+            };
             for (let step = 0; step < STEPS; step += 1) {
                 for (const project of projects) act(project, chance, follow);
                 if (chance.isLucky(0.02)) proxy.cutAll();

@@ -128,7 +128,7 @@ export class FakeWorld {
     }
 
     /** Opens the newest socket up to `welcome`. */
-    async welcome(limits: Partial<Limits> = {}): Promise<FakeSocket> {
+    async welcome(limits: Partial<Limits> = {}, userId = USER): Promise<FakeSocket> {
         await this.settle();
         const { socket } = this;
         socket.open();
@@ -136,7 +136,7 @@ export class FakeWorld {
             type: "welcome",
             payload: {
                 sessionId: SESSION,
-                user: { id: USER, name: "Ada" },
+                user: { id: userId, name: "Ada" },
                 protocol: { min: 2, max: 2 },
                 limits: { ...LIMITS, ...limits },
                 heartbeatMs: 20_000,

@@ -1,6 +1,6 @@
 /**
  * A proxy between clients and instances that behaves as badly as networks and servers can: it cuts, stalls, holds back,
- * sends commands twice, swaps commands, and loses events. What it does follows from its seed and from what comes.
+ * sends commands and events twice, swaps them, and loses events. What it does follows from its seed and from what comes.
  */
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
@@ -18,17 +18,30 @@ export interface Weather {
     twice: number;
     /** Chance that a command goes behind the next one. */
     swap: number;
+    /** Chance that an event comes twice. */
+    repeat: number;
+    /** Chance that an event comes behind the next one. */
+    late: number;
     /** Chance that an event is lost. */
     lose: number;
 }
 
-export const CALM: Weather = { cut: 0, stall: 0, hold: 0, twice: 0, swap: 0, lose: 0 };
+export const CALM: Weather = { cut: 0, stall: 0, hold: 0, twice: 0, swap: 0, repeat: 0, late: 0, lose: 0 };
 
 const HOLD_MS_MAX = 60;
 
 export class BadNetwork {
     weather: Weather = CALM;
-    readonly counts: Record<keyof Weather, number> = { cut: 0, stall: 0, hold: 0, twice: 0, swap: 0, lose: 0 };
+    readonly counts: Record<keyof Weather, number> = {
+        cut: 0,
+        stall: 0,
+        hold: 0,
+        twice: 0,
+        swap: 0,
+        repeat: 0,
+        late: 0,
+        lose: 0,
+    };
     readonly #server: WebSocketServer;
     readonly #pipes = new Set<Pipe>();
     #next = 0;
@@ -83,6 +96,7 @@ class Pipe {
     readonly #server: WebSocket;
     #isStalled = false;
     #swapped: string | undefined;
+    #late: string | undefined;
     /** What is on its way in each direction comes in order. */
     #up = Promise.resolve();
     #down = Promise.resolve();
@@ -138,6 +152,18 @@ class Pipe {
     #toClient(text: string): void {
         const frame: { seq?: number } = JSON.parse(text);
         if (frame.seq !== undefined && this.#proxy.happens("lose")) return;
+        const isEvent = frame.seq !== undefined;
+        if (isEvent && this.#late === undefined && this.#proxy.happens("late")) {
+            this.#late = text;
+            return;
+        }
+        this.#tell(text);
+        if (isEvent && this.#proxy.happens("repeat")) this.#tell(text);
+        if (this.#late !== undefined) this.#tell(this.#late);
+        this.#late = undefined;
+    }
+
+    #tell(text: string): void {
         if (this.#client.readyState === WebSocket.OPEN) this.#client.send(text);
     }
 

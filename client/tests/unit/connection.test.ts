@@ -138,6 +138,11 @@ describe("the way back", () => {
         // Looking at the page is no reason to come earlier.
         world.notice("awake");
         expect(world.state).toBe("waiting");
+        // Nor is a network that went and came.
+        world.notice("offline");
+        await vi.advanceTimersByTimeAsync(2_000);
+        world.notice("online");
+        expect(world.connection.link.get()).toMatchObject({ state: "waiting", delayMs: 5125 });
     });
 
     test("goes on with what it has when a server moves, and comes back at once when that closes", async () => {

@@ -117,7 +117,8 @@ describe("a lock", () => {
         void project.updateNode("a", { title: "A" });
         const released = lock.release();
         expect(lock.status.get().state).toBe("released");
-        expect(socket.sent.slice(-2).map(({ type }) => type)).toEqual(["node_update", "lock_release"]);
+        expect(socket.of("lock_release")).toEqual([]);
+        channel.ack(socket.of("node_update")[0]?.requestId, { outcome: "unchanged" });
         expect(socket.of("lock_release")[0]?.payload).toEqual({ nodeId: "a", fence: 7 });
         channel.event("lock_released", { nodeId: "a", lockedBy: USER, reason: "released" });
         channel.ack(socket.of("lock_release")[0]?.requestId);
@@ -188,10 +189,27 @@ describe("the queue for a lock", () => {
         abort.abort(new Error("not any more"));
         channel.event("lock_acquired", { ...EVENT, fence: 8 }, { requestId: asked?.requestId });
         await expect(acquired).rejects.toThrow("not any more");
+        channel.ack(socket.of("lock_release")[0]?.requestId, { outcome: "unchanged" });
         expect(socket.of("lock_release").map(({ payload }) => payload)).toEqual([
             { nodeId: "a" },
             { nodeId: "a", fence: 8 },
         ]);
+    });
+
+    test("ends when the node is deleted", async () => {
+        const { project, channel, acquired } = await waiting();
+        channel.event("node_deleted", { nodeId: "a" });
+        await expect(acquired).rejects.toThrow("lost");
+        expect(project.ownLocks).toEqual([]);
+        expect(project.ownLocks).toBe(project.ownLocks);
+    });
+
+    test("is not entered at all when it was given up before", async () => {
+        const { project, socket } = await opened();
+        await expect(project.lock("a", { signal: AbortSignal.abort(new Error("too late")) })).rejects.toThrow(
+            "too late",
+        );
+        expect(socket.of("lock_acquire")).toEqual([]);
     });
 
     test("is entered again after a break, in which the turn may have come", async () => {

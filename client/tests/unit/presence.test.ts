@@ -55,7 +55,7 @@ describe("what this session shows", () => {
         presence.set({ nodeId: "a" });
         await vi.advanceTimersByTimeAsync(5_000);
         new FakeChannel(await world.welcome()).open();
-        expect(sent()).toEqual([{ cursor: { x: 2, y: 1 }, selection: ["a"], nodeId: "a" }]);
+        expect(sent()).toEqual([{ cursor: { x: 2, y: 1 }, selection: ["a"], action: null, nodeId: "a" }]);
     });
 
     test("waits while the socket is full", async () => {

@@ -109,7 +109,7 @@ test("commands, locks and presence show", async () => {
     const socket = await live(world);
     const channel = new FakeChannel(socket, 10);
     act(() => channel.open([node("a")]));
-    act(() => void result.current.project?.updateNode("a", { title: "A" }));
+    act(() => void result.current.project?.updateNode("b", { title: "B" }));
     expect(result.current.pending).toBe(1);
     act(() => channel.presence("presence_state", { members: [{ sessionId: "1", user: { id: "bob" } }] }));
     expect(result.current.users).toEqual(["bob"]);
