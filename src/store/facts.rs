@@ -76,7 +76,7 @@ pub async fn progress(tx: &mut Tx, execution: ExecutionId) -> sqlx::Result<Optio
             ) as current_step,
             case
                 when jsonb_typeof(c.checkpoint -> 'iteration') = 'number'
-                    then least((c.checkpoint ->> 'iteration')::numeric, 1000000)::bigint
+                    then greatest(least((c.checkpoint ->> 'iteration')::numeric, 1000000), 0)::bigint
             end as steps_completed,
             coalesce(x.estimated_cost_usd, 0)::double precision as estimated_cost,
             case

@@ -119,7 +119,7 @@ async fn understand(app: &App, frame: &Frame) -> anyhow::Result<Option<Incoming>
         }
         // Of a run's own log its steps; its state comes with the project's.
         (Some(Channel::Execution(run)), Some(seq), Some(at)) if head.kind == "trace_event" => {
-            let place = again(|| async { Ok(app.sessions.renderings.place_of(&app.database, run).await?) }).await?;
+            let place = again(|| app.sessions.renderings.place_of(&app.database, run)).await?;
             let Some((org, project)) = place else { return Ok(None) };
             let step = (run.0, seq, at.as_ref());
             let ready = again(|| app.sessions.renderings.event(&app.database, org, project, step, text)).await?;
@@ -160,7 +160,7 @@ async fn present(
     if !users.is_empty() {
         let Some(org) = org_of(app, project).await? else { return Ok(None) };
         let users: Vec<UserId> = users.into_iter().collect();
-        people = again(|| async { Ok(app.sessions.renderings.people(&app.database, org, &users).await?) }).await?;
+        people = again(|| app.sessions.renderings.people(&app.database, org, &users)).await?;
     }
     Ok(Some(Incoming::Present { project, generation, change, people }))
 }
@@ -175,12 +175,12 @@ fn project_of(channel: Channel) -> Option<ProjectId> {
 async fn org_of(app: &App, project: ProjectId) -> anyhow::Result<Option<OrgId>> {
     match app.rooms.find(project) {
         Some(room) => Ok(Some(room.org)),
-        None => again(|| async { Ok(members::locate_project(&app.database, project).await?) }).await,
+        None => Ok(again(|| members::locate_project(&app.database, project)).await?),
     }
 }
 
 /// Asks until the database answers: an event that is not rendered would be lost.
-async fn again<T, F: Future<Output = anyhow::Result<T>>>(mut ask: impl FnMut() -> F) -> anyhow::Result<T> {
+async fn again<T, F: Future<Output = sqlx::Result<T>>>(mut ask: impl FnMut() -> F) -> sqlx::Result<T> {
     let mut delay = RETRY_DELAY;
     for _ in 1..TRIES_MAX {
         match ask().await {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use glassbox_protocol::{Event, EventFrame, ExecutionId, NodeId, OrgId, ProjectId, Seq, UserId};
 use moka::sync::Cache;
 use tokio::sync::OnceCell;
+use tracing::error;
 use uuid::Uuid;
 
 use super::render::{self, About, Audience, Facts, Rendered};
@@ -64,7 +65,7 @@ impl Renderings {
     /// What an event becomes. Those who ask at the same time wait for one answer.
     ///
     /// # Errors
-    /// The database is away, or the frame is none of ours.
+    /// The database is away.
     pub async fn event(
         &self,
         database: &Database,
@@ -72,26 +73,42 @@ impl Renderings {
         project: ProjectId,
         (stream, seq, at): (Uuid, Seq, &str),
         text: &[u8],
-    ) -> anyhow::Result<Arc<[Ready]>> {
+    ) -> sqlx::Result<Arc<[Ready]>> {
         let slot = self.events.get_with((stream, seq, at.to_owned()), Slot::default);
-        let ready = slot
-            .get_or_try_init(|| async {
-                let frame: EventFrame = serde_json::from_slice(text)?;
-                let facts = self.facts(database, org, &frame).await?;
-                anyhow::Ok(render::event(project, frame, &facts).into_iter().map(finish).collect())
-            })
-            .await?;
+        let ready = slot.get_or_try_init(|| self.render(database, org, project, text)).await?;
         Ok(Arc::clone(ready))
     }
 
-    async fn facts(&self, database: &Database, org: OrgId, frame: &EventFrame) -> anyhow::Result<Facts> {
+    async fn render(
+        &self,
+        database: &Database,
+        org: OrgId,
+        project: ProjectId,
+        text: &[u8],
+    ) -> sqlx::Result<Arc<[Ready]>> {
+        let frame: EventFrame = match serde_json::from_slice(text) {
+            Ok(frame) => frame,
+            Err(error) => {
+                // Asking again would not help; the others go on.
+                error!(project.id = %project, %error, "an event cannot be read");
+                return Ok(Arc::from([]));
+            }
+        };
+        let facts = self.facts(database, org, &frame).await?;
+        Ok(render::event(project, frame, &facts).into_iter().map(finish).collect())
+    }
+
+    async fn facts(&self, database: &Database, org: OrgId, frame: &EventFrame) -> sqlx::Result<Facts> {
         let wanted = render::wanted(frame);
         let mut facts = Facts { people: self.people(database, org, &wanted.people).await?, ..Facts::default() };
         if !wanted.nodes.is_empty() || wanted.execution.is_some() {
             let mut tx = database.begin(&Tenant::org(org)).await?;
             if !wanted.nodes.is_empty() {
                 for (id, node) in view::nodes(&mut tx, &wanted.nodes, Viewer::Readers).await? {
-                    facts.nodes.insert(id, serde_json::from_value(serde_json::to_value(&node)?)?);
+                    match serde_json::to_value(&node).and_then(serde_json::from_value) {
+                        Ok(node) => drop(facts.nodes.insert(id, node)),
+                        Err(error) => error!(node.id = %id, %error, "a node cannot be shown"),
+                    }
                 }
             }
             if let Some(execution) = wanted.execution {
