@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,13 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Rooms that may wait for the log reader at once.
 const TRACKS_MAX: usize = 256;
+
+/// What the kernel keeps of one connection on its way out, bytes; it doubles it. Left alone it keeps megabytes for a client
+/// that does not read, where our own queue would have closed it, and what that client is shown is that old.
+const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+
+/// Connections that wait to be accepted; all clients may come back at once.
+const BACKLOG: u32 = 4096;
 
 /// How long the last tasks may take once everybody has left.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -126,8 +133,7 @@ impl Instance {
             tasks: app.tasks.clone(),
         });
 
-        let listener = TcpListener::bind((config.bind, config.port))
-            .await
+        let listener = listen(SocketAddr::new(config.bind, config.port))
             .with_context(|| format!("listen on {}:{}", config.bind, config.port))?;
         let address = listener.local_addr()?;
 
@@ -244,6 +250,15 @@ async fn maintain(app: SharedApp, stop: CancellationToken) {
             warn!(%error, "look after the log's partitions");
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts connections and serves them, each with deadlines from its first byte on.

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding as tungstenite;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -92,6 +92,7 @@ impl Reader {
                     Inbound::Violation(CloseCode::TooLarge, "the frame is larger than frameBytes")
                 }
                 Some(Err(WsError::Utf8(_))) => Inbound::Violation(CloseCode::InvalidText, "text frames hold UTF-8"),
+                Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Inbound::Lost,
                 Some(Err(WsError::Protocol(_) | WsError::Capacity(_))) => {
                     Inbound::Violation(CloseCode::ProtocolError, "not a WebSocket frame")
                 }

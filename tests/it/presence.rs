@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use glassbox_protocol::Channel;
 use glassbox_protocol::client::{Presence, PresenceFields};
 use glassbox_protocol::entity::Position;
+use glassbox_protocol::{Channel, ClientId};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::mirror::Start;
-use crate::support::wait_until;
 use crate::support::world::World;
+use crate::support::{DEADLINE, wait_until};
 
 fn at(x: f64) -> PresenceFields {
     PresenceFields { cursor: Some(Some(Position { x, y: 0.0 })), ..PresenceFields::default() }
@@ -173,4 +173,33 @@ async fn an_agent_is_present_on_every_instance_while_it_holds_a_lock() {
         };
         client.wait("the agent's leave", left).await;
     }
+}
+
+#[tokio::test]
+async fn whoever_is_cut_off_is_still_here_and_comes_back_as_they_were() {
+    let world = World::start().await;
+    let ann = world.user("ann").await;
+    let project = world.project(&ann).await;
+    let tab = ClientId::random();
+    let cut = Client::connect(world.address(0), &ann.token, tab).await;
+    let other = world.client(0, &ann).await;
+    for client in [&cut, &other] {
+        client.subscribe(project, Start::Live).await.expect("subscribe");
+    }
+    cut.present(Presence { channel: Channel::Project(project), state: at(7.0) });
+    let former = cut.welcome.session_id.to_string();
+    wait_until("the cursor", DEADLINE, async || present(&other).get(&former) == Some(&json!(7.0))).await;
+    cut.cut();
+    let instance = world.instance(0);
+    wait_until("the end of the session", DEADLINE, async || instance.app.sessions.count() == 1).await;
+    assert!(present(&other).contains_key(&former), "a blip is not seen");
+
+    let back = Client::connect(world.address(0), &ann.token, tab).await;
+    back.subscribe(project, Start::Live).await.expect("subscribe");
+    let now = back.welcome.session_id.to_string();
+    wait_until("the one who came back", DEADLINE, async || {
+        let here = present(&other);
+        here.get(&now) == Some(&json!(7.0)) && !here.contains_key(&former)
+    })
+    .await;
 }
