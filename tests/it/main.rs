@@ -39,6 +39,7 @@ mod sockets;
 mod support;
 mod templates;
 mod tokens;
+mod trace_ends;
 mod traces;
 mod undo;
 mod undo_property;
