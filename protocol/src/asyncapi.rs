@@ -33,8 +33,19 @@ pub struct Examples {
 }
 
 /// What the server says without being asked, apart from events.
-const ANNOUNCED: [&str; 7] =
-    ["head", "presence_state", "presence_diff", "unsubscribed", "moving", "token_expiring", "error"];
+const ANNOUNCED: [&str; 11] = [
+    "head",
+    "presence_state",
+    "presence_diff",
+    "reset",
+    "snapshot",
+    "trace_state",
+    "synced",
+    "unsubscribed",
+    "moving",
+    "token_expiring",
+    "error",
+];
 
 /// One type of frame.
 struct Message {

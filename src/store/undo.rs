@@ -305,7 +305,8 @@ pub const STATE_FIELDS: [&str; 12] = [
     "executions",
 ];
 
-/// What nodes and all that hangs on them are like, one short hash for each of [`STATE_FIELDS`].
+/// What nodes and all that hangs on them are like, one short hash for each of [`STATE_FIELDS`]. JSON is hashed by its
+/// value: 0 and 0.0 are one number, however a writer spells it.
 ///
 /// # Errors
 /// The database is away.
@@ -319,12 +320,20 @@ pub async fn states(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<HashMap<NodeI
                 n.status,
                 n.parent_id::text,
                 n.supervisor_user_id::text,
-                n.metadata::text,
-                n.position::text,
-                (select string_agg(i.id::text, ' ' order by i.id) from node_inputs i where i.node_id = n.id),
-                (select string_agg(o.id::text, ' ' order by o.id) from node_outputs o where o.node_id = n.id),
+                jsonb_hash_extended(coalesce(n.metadata, 'null'), 0)::text,
+                jsonb_hash_extended(realtime.position_json(n.position), 0)::text,
                 (
-                    select string_agg(d.id::text, ' ' order by d.id)
+                    select string_agg(jsonb_hash_extended(to_jsonb(i) - 'created_at', 0)::text, ' ' order by i.id)
+                    from node_inputs i
+                    where i.node_id = n.id
+                ),
+                (
+                    select string_agg(jsonb_hash_extended(to_jsonb(o) - 'created_at', 0)::text, ' ' order by o.id)
+                    from node_outputs o
+                    where o.node_id = n.id
+                ),
+                (
+                    select string_agg(jsonb_hash_extended(to_jsonb(d) - 'created_at', 0)::text, ' ' order by d.id)
                     from node_dependencies d
                     where d.source_node_id = n.id
                         or d.target_node_id = n.id

@@ -590,3 +590,20 @@ async fn an_undo_whose_commit_was_not_answered_has_one_effect() {
     client.command(undo(project)).await.expect("the one before");
     assert_eq!(title().await, "zero");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_foreign_writer_changed_on_a_node_is_spared_and_how_it_spells_numbers_is_not_a_change() {
+    let two = Two::start().await;
+    let (node, out) = (two.node("node").await, Uuid::new_v4());
+    two.anns.command(output(node, out)).await.expect("an output");
+    two.anns.command(delete(node)).await.expect("delete");
+    two.undo().await.expect("undo");
+    let spelled = "position = '{\"x\": 0, \"y\": 0.00}', metadata = '{}'";
+    two.world.sql(&format!("update nodes set {spelled} where id = '{node}'")).await;
+    two.redo().await.expect("the same numbers");
+    two.undo().await.expect("undo");
+    two.world.sql(&format!("update node_outputs set label = 'by a worker' where id = '{out}'")).await;
+    let refused = two.redo().await.expect_err("an output that somebody else changed").details.expect("details");
+    assert_eq!(refused["conflicts"][0]["fields"], json!(["outputs"]));
+    assert!(two.title(node).await.is_some());
+}
