@@ -153,7 +153,7 @@ export class Channel {
         this.#generation = generation;
         this.#role = role;
         this.#epoch = epoch;
-        this.#isNewLife = false;
+        this.#isNewLife = this.#position !== undefined && this.#position.epoch !== epoch;
         this.#seq = this.seq;
         this.#parts = [];
         this.#open = [];
@@ -166,6 +166,8 @@ export class Channel {
         if (part.part < part.parts) return;
         const parts = this.#parts;
         this.#parts = [];
+        // A server may begin with an older state and tell what came since: what is shown does not go back for that.
+        if (!this.#isNewLife && part.seq < this.#seq) return;
         this.#reach(part.seq);
         this.#handler.snapshot?.(parts, part.seq, this.#isNewLife);
     }

@@ -239,7 +239,7 @@ export class Connection {
 
     /** The server drains: it closes in its own time, and what it is still asked it answers until then. */
     #moving(retryAfterMs: number): void {
-        this.#movingAt = performance.now() + retryAfterMs;
+        this.#movingAt = this.#notBefore = performance.now() + retryAfterMs;
         this.#after(retryAfterMs + MOVING_GRACE_MS, () => this.#retry(0));
     }
 
@@ -254,6 +254,8 @@ export class Connection {
 
     /** Comes back after a pause: the one that was asked for, or one with full jitter. */
     #retry(askedMs?: number, isAtOnce = false): void {
+        const leftMs = this.#notBefore - performance.now();
+        if (leftMs > 0) askedMs ??= leftMs;
         const ownMs = backoffMs(this.#attempt, this.random);
         const delayMs = isAtOnce ? 0 : askedMs === undefined ? ownMs : askedMs + this.random() * 250;
         if (askedMs !== undefined) this.#notBefore = performance.now() + delayMs;

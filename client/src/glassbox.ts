@@ -1,7 +1,8 @@
 /** The client whole: one connection, and what is open over it. */
 import { Channels } from "./channels.js";
+import type { Queued } from "./command/entry.js";
 import type { CommandError } from "./command/error.js";
-import { CommandQueue, type Queued } from "./command/queue.js";
+import { CommandQueue } from "./command/queue.js";
 import type { QueueStorage } from "./command/storage.js";
 import type { Stats } from "./connection/socket.js";
 import { Connection, type ConnectionOptions, type Link } from "./connection.js";
@@ -101,7 +102,6 @@ export class GlassBox {
         for (const { store } of this.#shared.values()) store.close();
         this.#shared.clear();
         this.connection.close();
-        this.#queue.close();
     }
 
     #share<T extends { close(): void }>(name: string, make: () => T): T {

@@ -2,7 +2,9 @@
  * The user's notifications. The list is the server's, read over REST whenever the connection comes up; what happens
  * from then on comes over the socket. What is marked as read counts as read at once.
  */
+
 import type { CommandQueue } from "./command/queue.js";
+import { backoffMs } from "./connection/backoff.js";
 import type { Connection, TokenProvider } from "./connection.js";
 import type { Notification, NotificationsRead } from "./protocol/generated.js";
 import type { Incoming } from "./protocol/read.js";
@@ -26,41 +28,61 @@ export interface InboxOptions {
 }
 
 const PAGE = 50;
+/** Longest time for one answer, ms. */
+const FETCH_DEADLINE_MS = 15_000;
+/** Shortest pause before the list is asked for again, ms. */
+const PAUSE_MS = 500;
 
 export class InboxStore implements Readable<Inbox> {
     readonly #shown = new Store<Inbox>({ notifications: [], unreadCount: 0, isLoaded: false });
+    readonly #connection: Connection;
     readonly #queue: CommandQueue;
     readonly #options: InboxOptions;
     readonly #reads = new Map<object, NotificationsRead>();
     #known: Inbox = this.#shown.get();
     #seq = 0;
     #load = 0;
+    #failures = 0;
+    #timer: ReturnType<typeof setTimeout> | undefined;
 
     constructor(connection: Connection, queue: CommandQueue, options: InboxOptions) {
+        this.#connection = connection;
         this.#queue = queue;
         this.#options = options;
         connection.frames.subscribe((frame) => this.#receive(frame));
         connection.opened.subscribe(() => {
             this.#seq = 0;
+            this.#failures = 0;
             void this.refresh();
         });
+        connection.lost.subscribe(() => clearTimeout(this.#timer));
         if (connection.isLive) void this.refresh();
     }
 
     readonly get = (): Inbox => this.#shown.get();
     readonly subscribe = (listener: () => void): (() => void) => this.#shown.subscribe(listener);
 
-    /** Reads the list anew; again while news come in between, since one does not say whether the other has them. */
+    /**
+     * Reads the list anew; again while news come in between, since one does not say whether the other has them. What
+     * fails is tried again after pauses, for as long as there is a connection.
+     */
     async refresh(): Promise<void> {
+        clearTimeout(this.#timer);
         const load = ++this.#load;
         for (let tries = 0; tries < 5; tries += 1) {
             const before = this.#seq;
             const page = await this.#fetch().catch(() => undefined);
-            if (load !== this.#load || !page) return;
+            if (load !== this.#load) return;
+            if (!page) break;
             if (before !== this.#seq) continue;
+            this.#failures = 0;
             this.#known = page;
             return this.#show();
         }
+        if (!this.#connection.isLive) return;
+        const delayMs = PAUSE_MS + backoffMs(this.#failures, this.#connection.random);
+        this.#failures += 1;
+        this.#timer = setTimeout(() => void this.refresh(), delayMs);
     }
 
     /** Marks these as read. */
@@ -116,7 +138,8 @@ export class InboxStore implements Readable<Inbox> {
         const bearer = await token();
         if (bearer === null) throw new Error("nobody is signed in");
         const url = new URL(`/api/v1/users/me/notifications?limit=${PAGE}`, apiUrl);
-        const answer = await ask(url, { headers: { authorization: `Bearer ${bearer}` } });
+        const headers = { authorization: `Bearer ${bearer}` };
+        const answer = await ask(url, { headers, signal: AbortSignal.timeout(FETCH_DEADLINE_MS) });
         if (!answer.ok) throw new Error(`the list of notifications: ${answer.status}`);
         const page: { data: Notification[]; unreadCount: number } = await answer.json();
         return { notifications: page.data, unreadCount: page.unreadCount, isLoaded: true };

@@ -1,7 +1,7 @@
 /** The client of the GlassBox collaboration server. */
 export type { ChannelStatus } from "./channel.js";
+export type { Pending, Queued } from "./command/entry.js";
 export { CommandError, type RefusalCode } from "./command/error.js";
-export type { Pending, Queued } from "./command/queue.js";
 export { localQueueStorage, type QueueStorage, type StoredCommand } from "./command/storage.js";
 export type { CloseReason } from "./connection/backoff.js";
 export { fixedIdentity, type Identity, tabIdentity } from "./connection/identity.js";

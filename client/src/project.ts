@@ -3,6 +3,7 @@
  * refused. Every change is a command whose promise is kept when what it did is shown.
  */
 import type { Channels } from "./channels.js";
+import type { Pending } from "./command/entry.js";
 import type { CommandQueue } from "./command/queue.js";
 import type { Connection } from "./connection.js";
 import { applyGuess, type Command } from "./project/guesses.js";
@@ -31,6 +32,7 @@ export class ProjectStore extends ContentView {
     readonly #queue: CommandQueue;
     readonly #locks: Locks;
     readonly #unshow: () => void;
+    readonly #unlink: () => void;
 
     constructor(
         connection: Connection,
@@ -41,18 +43,22 @@ export class ProjectStore extends ContentView {
         super(connection, channels, `project:${id}`);
         this.#connection = connection;
         this.#queue = queue;
-        this.#locks = new Locks({ connection, queue, projectId: id, changed: () => this.changed() });
+        this.#locks = new Locks({ connection, queue, projectId: id, changed: (nodeId) => this.changed(nodeId) });
         const { channel } = this;
         this.#unshow = queue.show(id, {
             get seq() {
                 return channel.seq;
             },
-            pendingChanged: () => {
-                this.#guess();
+            pendingChanged: (added) => {
+                if (!added) this.isStale = true;
+                else if (!this.isStale) this.#show(added);
                 this.changed();
             },
         });
-        this.#guess();
+        this.#unlink = connection.link.subscribe(() => {
+            if (connection.link.get().state === "closed") this.#locks.giveUp();
+        });
+        this.isStale = true;
     }
 
     /** How many of this project's commands are not in the log yet. */
@@ -180,12 +186,13 @@ export class ProjectStore extends ContentView {
         this.#locks.close();
         super.close();
         this.#unshow();
+        this.#unlink();
     }
 
     protected override reached(events: readonly AnyEvent[], seq: number, isNewLife: boolean): void {
         const own = new Set(events.flatMap(({ requestId }) => requestId ?? []));
         if (own.size > 0) this.#queue.inLog(own);
-        this.#guess();
+        this.isStale = true;
         for (const event of events) this.#locks.see(event);
         this.#queue.reached(this.id, seq, isNewLife);
     }
@@ -198,6 +205,11 @@ export class ProjectStore extends ContentView {
         const status = this.status.get();
         if (status.state !== "ended" || status.reason === "left") return;
         this.#queue.abandon(`the project is closed: ${status.reason}`, this.id);
+        this.#locks.giveUp();
+    }
+
+    protected override guess(): void {
+        for (const pending of this.#queue.guesses(this.id)) this.#show(pending);
     }
 
     #proof(nodeId: string): { fence?: number } {
@@ -216,14 +228,11 @@ export class ProjectStore extends ContentView {
         return done;
     }
 
-    #guess(): void {
-        for (const collection of Object.values(this.content)) collection.forgetGuesses();
+    /** Puts what a command will do on top of what is shown. */
+    #show({ command, requestId, at }: Pending): void {
+        if (command.type === "notifications_read") return;
         const link = this.#connection.link.get();
         const userId = link.state === "live" ? link.user.id : undefined;
-        for (const { command, requestId, at } of this.#queue.guesses(this.id)) {
-            if (command.type === "notifications_read") continue;
-            applyGuess(this.content, command, { requestId, userId, projectId: this.id, at });
-        }
-        for (const collection of Object.values(this.content)) collection.guessed();
+        applyGuess(this.content, command, { requestId, userId, projectId: this.id, at });
     }
 }

@@ -13,6 +13,11 @@ export class Emitter<Args extends unknown[] = []> {
         };
     };
 
+    /** Whether nobody listens. */
+    get isIdle(): boolean {
+        return this.#listeners.size === 0;
+    }
+
     /** Tells everybody. */
     emit(...args: Args): void {
         for (const listener of [...this.#listeners]) {

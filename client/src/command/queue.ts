@@ -3,63 +3,33 @@
  * same id when the answer was lost, and settled exactly once: when the state shows what they did, or when the server
  * refused.
  */
-import { backoffMs } from "../connection/backoff.js";
+import { backoffMs, type CloseReason } from "../connection/backoff.js";
 import type { Connection } from "../connection.js";
-import type { Command } from "../project/guesses.js";
-import type { Ack, ErrorPayload, NotificationsReadRequest } from "../protocol/generated.js";
+import type { Ack, ErrorPayload } from "../protocol/generated.js";
 import type { Incoming } from "../protocol/read.js";
 import { Emitter } from "../store.js";
-import { uuid } from "../uuid.js";
+import { overBounds, overFrame, type Refusal } from "./bounds.js";
+import { type Entry, given, leftOver, type Pending, type Queued, stored } from "./entry.js";
 import { CommandError } from "./error.js";
 import { Pacer } from "./pacer.js";
+import { Saver } from "./saver.js";
 import type { QueueStorage, StoredCommand } from "./storage.js";
-import { touched } from "./touched.js";
-
-/** What the queue carries. */
-export type Queued = Command | Omit<NotificationsReadRequest, "requestId">;
-
-/** A command that is not settled. */
-export interface Pending {
-    readonly requestId: string;
-    /** Absent for what concerns the user alone. */
-    readonly projectId: string | undefined;
-    readonly command: Queued;
-    readonly at: string;
-    /** When it was first sent, by `performance.now()`. */
-    sentAt: number | undefined;
-    /** Whether the log showed what it did: it is no guess any more. */
-    isInLog: boolean;
-}
-
-interface Entry extends Pending {
-    readonly text: string;
-    readonly isKept: boolean;
-    /** Who gave it, once that is known: nobody else may send it. */
-    userId: string | undefined;
-    phase: "queued" | "sent" | "acked";
-    attempts: number;
-    answer: Ack | undefined;
-    resolve(ack: Ack): void;
-    reject(error: CommandError): void;
-}
 
 /** Whoever shows a project, so that a command is settled no earlier than what it did is seen. */
 export interface Viewer {
     /** The newest event that is shown. */
     readonly seq: number;
-    /** The pending commands are others now. */
-    pendingChanged(): void;
+    /** The pending commands are others now: one more at their end, or less or others. */
+    pendingChanged(added?: Pending): void;
 }
 
-/** Commands that may wait for one project. */
-const WAITING_MAX = 1_000;
 /** Tries of a command that the server could not take just now. */
 const ATTEMPTS_MAX = 10;
 const PASSING = new Set(["RATE_LIMITED", "PROJECT_BUSY", "UNAVAILABLE"]);
 /** Stands for everything. */
 const ALL = "*";
-/** The server's default, until it has said its own, bytes. */
-const FRAME_BYTES = 262_144;
+/** Ends after which the same user may come back with what was kept. */
+const RETURNING = new Set<CloseReason>(["by_client", "signed_out", "token_invalid"]);
 
 export class CommandQueue {
     /** Tells of each command that was refused. */
@@ -74,7 +44,7 @@ export class CommandQueue {
     #isClosed = false;
     #heldUntil = 0;
     #timer: ReturnType<typeof setTimeout> | undefined;
-    #isSaveDue = false;
+    readonly #saver: Saver | undefined;
     #isLoaded = false;
 
     constructor(connection: Connection, storage?: QueueStorage) {
@@ -84,7 +54,18 @@ export class CommandQueue {
         connection.lost.subscribe(() => {
             for (const entry of this.#entries) if (entry.phase === "sent") entry.phase = "queued";
         });
+        connection.link.subscribe(() => {
+            const link = connection.link.get();
+            if (link.state === "closed") this.#ended(link.reason, link.message);
+        });
         connection.frames.subscribe((frame) => this.#answered(frame));
+        this.#saver =
+            storage &&
+            new Saver(storage, () => {
+                const clientId = this.#clientId;
+                if (!this.#isLoaded || this.#isClosed || clientId === undefined) return undefined;
+                return { clientId, commands: this.#entries.flatMap(stored) };
+            });
         if (storage) void this.#load(storage);
         else this.#isLoaded = true;
     }
@@ -113,25 +94,13 @@ export class CommandQueue {
      * are shown. `isKept` commands survive a reload if there is a storage.
      */
     submit(projectId: string | undefined, command: Queued, isKept = true): { pending: Pending; done: Promise<Ack> } {
-        const requestId = uuid();
-        const at = new Date().toISOString();
-        const { promise: done, ...settle } = deferred<Ack>();
-        const entry: Entry = {
-            ...newEntry({ ...command, requestId }),
-            ...settle,
-            requestId,
-            projectId,
-            command,
-            at,
-            isKept,
-            userId: this.#userId,
-        };
+        const { entry, done } = given(projectId, command, isKept, this.#userId);
         const refusal = this.#refusal(entry);
         if (refusal) {
             this.#reject(entry, { ...refusal, temporary: false });
         } else {
             this.#entries.push(entry);
-            this.#changed(projectId);
+            this.#changed([projectId], entry);
             this.#pump();
         }
         return { pending: entry, done };
@@ -147,15 +116,20 @@ export class CommandQueue {
         this.#settle(projectId, (answer) => isNewLife || answer.seq <= seq);
     }
 
-    /** Ends everything; what is stored stays, for the next time. */
-    close(): void {
-        this.#isClosed = true;
-        this.abandon("the client was closed");
+    /** Ends everything that waits, of one project. */
+    abandon(message: string, projectId: string): void {
+        this.#rejectAll((entry) => entry.projectId === projectId, message);
     }
 
-    /** Ends everything that waits, of one project or at all. */
-    abandon(message: string, projectId?: string): void {
-        this.#rejectAll((entry) => projectId === undefined || entry.projectId === projectId, message);
+    /** The connection has ended for good: nothing waits for an answer that nobody hears. */
+    #ended(reason: CloseReason, message: string): void {
+        if (RETURNING.has(reason)) {
+            // What is stored stays, for the next time.
+            this.#saver?.flush();
+            this.#isClosed = true;
+        }
+        this.#rejectAll(() => true, message === "" ? `the connection is closed: ${reason}` : message);
+        this.#saver?.flush();
     }
 
     #begin(): void {
@@ -168,10 +142,19 @@ export class CommandQueue {
         if (former !== undefined && former !== link.clientId) this.#identityChanged();
         const { id } = link.user;
         this.#userId = id;
+        if (this.#isClosed && this.#storage) {
+            this.#isLoaded = false;
+            void this.#load(this.#storage);
+        }
         this.#isClosed = false;
+        this.#adopt(id);
+        this.#pump();
+    }
+
+    /** What nobody has sent yet is sent by this user; what is somebody else's is not. */
+    #adopt(id: string): void {
         this.#rejectAll(({ userId = id }) => userId !== id, "somebody else is signed in now");
         for (const entry of this.#entries) entry.userId = id;
-        this.#pump();
     }
 
     /** The client goes by another id: what may have been sent under the old one cannot be asked for again. */
@@ -188,21 +171,11 @@ export class CommandQueue {
         } catch {
             // What cannot be read does not hold up what is new.
         }
-        this.#entries.unshift(
-            ...earlier.map(
-                (command): Entry => ({
-                    ...command,
-                    ...newEntry({ ...command.command, requestId: command.requestId }),
-                    isKept: true,
-                    userId: command.userId,
-                    sentAt: performance.now(),
-                    resolve: () => {},
-                    reject: () => {}, // whoever asked is gone; `rejected` tells
-                }),
-            ),
-        );
+        const known = new Set(this.#entries.map(({ requestId }) => requestId));
+        this.#entries.unshift(...earlier.filter(({ requestId }) => !known.has(requestId)).map(leftOver));
         this.#isLoaded = true;
-        for (const projectId of new Set(earlier.map((entry) => entry.projectId))) this.#changed(projectId);
+        if (this.#entries.length > 0) this.#changed(earlier.map(({ projectId }) => projectId));
+        if (this.#connection.isLive && this.#userId !== undefined) this.#adopt(this.#userId);
         this.#pump();
     }
 
@@ -216,14 +189,14 @@ export class CommandQueue {
         const busy = new Set<string>();
         for (const entry of this.#entries) {
             if (entry.phase === "acked") continue;
-            const ids = touched(entry.command);
+            const { ids } = entry;
             const isFree = ids ? !busy.has(ALL) && ids.every((id) => !busy.has(id)) : busy.size === 0;
             for (const id of ids ?? [ALL]) busy.add(id);
             if (entry.phase === "sent" || !isFree) continue;
-            const tooLarge = this.#tooLarge(entry.text);
+            const tooLarge = overFrame(entry, this.#connection.limits?.frameBytes);
             if (tooLarge) {
                 // The server's limit is smaller than was thought when it was given.
-                this.#remove(entry);
+                this.#remove([entry]);
                 this.#reject(entry, { ...tooLarge, temporary: false });
                 return this.#pump();
             }
@@ -245,7 +218,7 @@ export class CommandQueue {
         this.#pump();
         const viewer = entry.projectId === undefined ? undefined : this.#viewers.get(entry.projectId);
         if (viewer && viewer.seq < frame.payload.seq) return; // settled when it is shown
-        this.#remove(entry);
+        this.#remove([entry]);
         entry.resolve(frame.payload);
     }
 
@@ -257,98 +230,61 @@ export class CommandQueue {
             entry.attempts += 1;
             return this.#pump();
         }
-        this.#remove(entry);
+        this.#remove([entry]);
         this.#reject(entry, error);
         this.#pump();
     }
 
     #settle(projectId: string, isShown: (answer: Ack) => boolean): void {
-        for (const entry of this.#entries.filter((e) => e.projectId === projectId)) {
-            if (!entry.answer || !isShown(entry.answer)) continue;
-            this.#remove(entry);
-            entry.resolve(entry.answer);
-        }
+        const over = this.#entries.filter((e) => e.projectId === projectId && e.answer && isShown(e.answer));
+        if (over.length === 0) return;
+        this.#remove(over);
+        for (const { answer, resolve } of over) if (answer) resolve(answer);
     }
 
     #rejectAll(isMeant: (entry: Entry) => boolean, message: string): void {
-        for (const entry of this.#entries.filter(isMeant)) {
-            this.#remove(entry);
+        const over = this.#entries.filter(isMeant);
+        if (over.length === 0) return;
+        this.#remove(over);
+        for (const entry of over) {
+            // It was sent, or what is stored will be.
+            const mayBeApplied = entry.sentAt !== undefined || (this.#isClosed && this.#storage && entry.isKept);
+            const error = { code: "CLOSED" as const, message, temporary: false };
             if (entry.answer) entry.resolve(entry.answer);
-            else this.#reject(entry, { code: "CLOSED", message, temporary: false });
+            else this.#reject(entry, error, mayBeApplied ? "unknown" : "not_applied");
         }
     }
 
-    #reject(entry: Entry, error: ConstructorParameters<typeof CommandError>[2]): void {
-        const isUnknown = error.code === "CLOSED" && entry.sentAt !== undefined;
-        const outcome = isUnknown ? "unknown" : "not_applied";
+    #reject(
+        entry: Entry,
+        error: ConstructorParameters<typeof CommandError>[2],
+        outcome: CommandError["outcome"] = "not_applied",
+    ): void {
         const refusal = new CommandError(entry.command.type, entry.requestId, error, outcome);
         entry.reject(refusal);
         // A lock that is over already needs no release.
         if (entry.command.type !== "lock_release") this.rejected.emit(refusal, entry.command);
     }
 
-    #refusal({ text, projectId }: Entry): { code: "TOO_LARGE" | "QUEUE_FULL"; message: string } | undefined {
-        const tooLarge = this.#tooLarge(text);
-        if (tooLarge) return tooLarge;
-        if (this.#entries.filter((entry) => entry.projectId === projectId).length >= WAITING_MAX) {
-            return { code: "QUEUE_FULL", message: `at most ${WAITING_MAX} commands may wait` };
-        }
-        return undefined;
+    #refusal(entry: Entry): (Omit<Refusal, "code"> & { code: Refusal["code"] | "CLOSED" }) | undefined {
+        const link = this.#connection.link.get();
+        if (link.state === "closed") return { code: "CLOSED", message: `the connection is closed: ${link.reason}` };
+        return overBounds(entry, this.#entries, this.#connection.limits?.frameBytes);
     }
 
-    #tooLarge(text: string): { code: "TOO_LARGE"; message: string } | undefined {
-        const frameBytes = this.#connection.limits?.frameBytes ?? FRAME_BYTES;
-        // No character takes more than three bytes in UTF-8 for each unit here: most texts need no counting.
-        if (text.length * 3 <= frameBytes || new TextEncoder().encode(text).length <= frameBytes) return undefined;
-        return { code: "TOO_LARGE", message: `a command has at most ${frameBytes} bytes` };
+    #remove(entries: Entry[]): void {
+        const gone = new Set(entries);
+        this.#entries = this.#entries.filter((entry) => !gone.has(entry));
+        // What is in the log was no guess any more.
+        this.#changed(entries.filter(({ isInLog }) => !isInLog).map(({ projectId }) => projectId));
     }
 
-    #remove(entry: Entry): void {
-        this.#entries = this.#entries.filter((other) => other !== entry);
-        this.#changed(entry.projectId);
-    }
-
-    #changed(projectId: string | undefined): void {
-        if (projectId !== undefined) this.#viewers.get(projectId)?.pendingChanged();
-        if (!this.#storage || this.#isSaveDue) return;
-        this.#isSaveDue = true;
-        queueMicrotask(() => {
-            this.#isSaveDue = false;
-            if (this.#isLoaded && !this.#isClosed && this.#clientId !== undefined)
-                this.#storage?.save(this.#clientId, this.#entries.flatMap(stored));
-        });
+    #changed(projectIds: (string | undefined)[], added?: Entry): void {
+        this.#saver?.changed();
+        for (const id of new Set(projectIds)) if (id !== undefined) this.#viewers.get(id)?.pendingChanged(added);
     }
 
     #later(ms: number): void {
         this.#timer = setTimeout(() => this.#pump(), ms);
     }
-}
-
-function newEntry(frame: object) {
-    return {
-        // The same text each time it is sent: another body under the same id is a conflict.
-        text: JSON.stringify(frame),
-        sentAt: undefined,
-        isInLog: false,
-        phase: "queued" as const,
-        attempts: 0,
-        answer: undefined,
-    };
-}
-
-function stored({ isKept, requestId, projectId, command, at, userId }: Entry): StoredCommand[] {
-    if (!isKept || projectId === undefined || command.type === "notifications_read") return [];
-    return [{ requestId, projectId, command, at, ...(userId !== undefined && { userId }) }];
-}
-
-function deferred<T>(): { promise: Promise<T>; resolve(value: T): void; reject(error: Error): void } {
-    let resolve: (value: T) => void = () => {};
-    let reject: (error: Error) => void = () => {};
-    const promise = new Promise<T>((yes, no) => {
-        resolve = yes;
-        reject = no;
-    });
-    // Whoever does not look at the promise hears of a refusal by `rejected`.
-    promise.catch(() => {});
-    return { promise, resolve, reject };
 }

@@ -1,5 +1,5 @@
 /** Which things a command is about. */
-import type { Queued } from "./queue.js";
+import type { Queued } from "./entry.js";
 
 /** The ids that a command names; `undefined` for one that depends on all before it. */
 export function touched(command: Queued): string[] | undefined {

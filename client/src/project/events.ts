@@ -5,11 +5,34 @@ import { Collection, type Shelf } from "./collection.js";
 
 /** A project's state. An edge is there while both of its ends are: `ProjectStore.dependencies` shows those. */
 export class Content {
-    readonly nodes = new Collection<Node>();
-    readonly dependencies = new Collection<Dependency>();
-    readonly locks = new Collection<Lock>();
+    /** The nodes that may look otherwise, or whose lock may. */
+    readonly touched = new Set<string>();
+    /** In groups by their parents. */
+    readonly nodes = new Collection<Node>(({ parentId }) => parentId, this.touched);
+    /** In groups by their ends. */
+    readonly dependencies = new Collection<Dependency>(ends);
+    readonly locks = new Collection<Lock>(undefined, this.touched);
     readonly executions = new Collection<Execution>();
     readonly members = new Collection<Member>();
+
+    /** Begins with another state. */
+    clear(): void {
+        for (const name of ["nodes", "dependencies", "locks", "executions", "members"] as const) this[name].clear();
+    }
+
+    /** Makes all guesses anew: `guess` makes them. */
+    rebuild(guess: () => void): void {
+        this.nodes.forgetGuesses();
+        this.dependencies.forgetGuesses();
+        guess();
+        this.nodes.guessed();
+        this.dependencies.guessed();
+    }
+}
+
+/** Names an edge's ends. */
+export function ends({ sourceNodeId, targetNodeId }: { sourceNodeId: string; targetNodeId: string }): string {
+    return `${sourceNodeId} ${targetNodeId}`;
 }
 
 /** Applies an event of the log. What it says of things that are not there is passed over. */
@@ -69,8 +92,7 @@ export function applyEvent(content: Content, event: AnyEvent): void {
         case "member_removed":
             return members.delete(event.payload.userId);
         case "project_deleted":
-            for (const collection of Object.values(content)) collection.clear();
-            return;
+            return content.clear();
         case "project_updated":
         case "file_update":
         case "trace_event":

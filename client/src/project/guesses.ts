@@ -1,6 +1,6 @@
 /** What commands will do if the server agrees: shown at once, taken back when it does not. */
 import type { ClientFrame, Dependency, DependencyUpdate, Node, NodeCreate } from "../protocol/generated.js";
-import { type Content, changed, edit, withoutPart, withPart } from "./events.js";
+import { type Content, changed, edit, ends, withoutPart, withPart } from "./events.js";
 
 /** A message that changes a project. */
 export type Command = Exclude<
@@ -39,7 +39,7 @@ export function applyGuess(content: Content, command: Command, author: Author): 
             return;
         case "node_delete": {
             if (!nodes.has(command.payload.nodeId)) return;
-            for (const id of below(nodes.values(), command.payload.nodeId)) nodes.delete(id);
+            for (const id of below(content, command.payload.nodeId)) nodes.delete(id);
             return;
         }
         case "node_input_add": {
@@ -66,18 +66,14 @@ export function applyGuess(content: Content, command: Command, author: Author): 
                 createdAt: author.at,
             });
         case "dependency_update": {
-            const { dependencyId, ...ends } = command.payload;
-            return edit(dependencies, dependencyId, (edge) => reconnected(edge, ends));
+            const { dependencyId, ...points } = command.payload;
+            return edit(dependencies, dependencyId, (edge) => reconnected(edge, points));
         }
         case "dependency_remove": {
             const { payload } = command;
-            for (const { id, sourceNodeId, targetNodeId } of [...dependencies.values()]) {
-                const isMeant =
-                    "dependencyId" in payload
-                        ? payload.dependencyId === id
-                        : payload.sourceNodeId === sourceNodeId && payload.targetNodeId === targetNodeId;
-                if (isMeant) dependencies.delete(id);
-            }
+            const meant =
+                "dependencyId" in payload ? [payload.dependencyId] : content.dependencies.group(ends(payload));
+            for (const id of meant) if (dependencies.has(id)) dependencies.delete(id);
             return;
         }
         // What these do only the server knows.
@@ -95,10 +91,10 @@ export function applyGuess(content: Content, command: Command, author: Author): 
     }
 }
 
-function reconnected(edge: Dependency, ends: Omit<DependencyUpdate, "dependencyId">): Dependency {
+function reconnected(edge: Dependency, points: Omit<DependencyUpdate, "dependencyId">): Dependency {
     const next = { ...edge };
     for (const key of ["sourceOutputId", "targetInputId"] as const) {
-        const value = ends[key];
+        const value = points[key];
         if (value === null) delete next[key];
         else if (value !== undefined) next[key] = value;
     }
@@ -130,12 +126,9 @@ function newNode(id: string, create: NodeCreate, content: Content, { userId, pro
 }
 
 /** A node and all that it contains. */
-function below(nodes: Iterable<Node>, root: string): string[] {
-    const children = new Map<string, string[]>();
-    for (const { id, parentId } of nodes) {
-        if (parentId) children.set(parentId, [...(children.get(parentId) ?? []), id]);
-    }
-    const found = [root];
-    for (const id of found) found.push(...(children.get(id) ?? []));
+function below({ nodes }: Content, root: string): Set<string> {
+    const found = new Set([root]);
+    // A set is walked to what is added meanwhile; two moves under way may make a ring.
+    for (const id of found) for (const child of nodes.group(id)) found.add(child);
     return found;
 }

@@ -34,8 +34,8 @@ export interface LockContext {
     connection: Connection;
     queue: CommandQueue;
     projectId: string;
-    /** Something about this client's locks is another thing now. */
-    changed(): void;
+    /** Something about this client's lock on a node is another thing now. */
+    changed(nodeId: string): void;
 }
 
 /** A lock that was asked for. */

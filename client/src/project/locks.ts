@@ -1,5 +1,5 @@
 /** A project's locks that are this client's: what is held, and what it waits for. */
-import type { Pending } from "../command/queue.js";
+import type { Pending } from "../command/entry.js";
 import type { AnyEvent } from "../protocol/read.js";
 import { grantOf, type LockContext, LockHandle, type LockOptions } from "./lock.js";
 
@@ -54,7 +54,7 @@ export class Locks {
                 this.#all = undefined;
                 if (state === "released" && !handle.wasHeld) this.#takenBack.add(entry.asked.requestId);
             }
-            this.#context.changed();
+            this.#context.changed(nodeId);
         });
         const asked = this.#ask(handle, options);
         asked.catch(() => {});
@@ -106,6 +106,13 @@ export class Locks {
         }
     }
 
+    /** Nobody will hear whose turn it is; what is held runs out by itself. */
+    giveUp(): void {
+        for (const handle of this.handles) {
+            if (handle.status.get().state === "waiting") handle.end({ state: "lost", reason: "refused" });
+        }
+    }
+
     /** Nothing is held any more. */
     close(): void {
         for (const handle of this.handles) void handle.release();
@@ -119,6 +126,7 @@ export class Locks {
         const entry: Entry = { handle, options: given, asked, isQueued: false };
         this.#handles.set(handle.nodeId, entry);
         this.#all = undefined;
+        this.#context.changed(handle.nodeId);
         try {
             const grant = grantOf(await done);
             const { state } = handle.status.get();

@@ -16,15 +16,25 @@ export class ContentView {
     readonly events = new Emitter<[AnyEvent]>();
     /** Who else is here. */
     readonly presence: PresenceStore;
-    protected readonly content = new Content();
     protected readonly channel: Channel;
+    readonly #content = new Content();
+    readonly #connection: Connection;
     readonly #channels: Channels;
     readonly #changed = new Emitter();
+    readonly #watched = new Map<string, Emitter>();
+    /** Whether the guesses are to be made anew, before anybody looks. */
+    protected isStale = false;
+    /** Whether a transaction is being applied: whoever listens hears of it when all of it is. */
+    #isApplying = false;
+    /** Whether listeners were told just now, by the same task; what else it changes they hear of together. */
+    #isTold = false;
+    #isDue = false;
     #edges: { nodes: number; all: ReadonlyMap<string, Dependency>; view: ReadonlyMap<string, Dependency> } | undefined;
     #isLoaded = false;
 
     constructor(connection: Connection, channels: Channels, name: string) {
         this.presence = new PresenceStore(connection, name);
+        this.#connection = connection;
         this.#channels = channels;
         this.channel = channels.open(name, {
             snapshot: (parts, seq, isNewLife) => this.#load(parts, seq, isNewLife),
@@ -39,8 +49,17 @@ export class ContentView {
             const { state } = this.status.get();
             if (state !== "live") this.presence.closed();
             if (state === "ended") this.ended();
-            this.#changed.emit();
+            this.#tell();
         });
+    }
+
+    /** What is shown. Guesses that are stale are made anew by whoever looks first. */
+    protected get content(): Content {
+        if (this.isStale) {
+            this.isStale = false;
+            this.#content.rebuild(() => this.guess());
+        }
+        return this.#content;
     }
 
     /** How the channel stands. */
@@ -93,20 +112,38 @@ export class ContentView {
         return this.content.nodes.get(id);
     }
 
-    /** Tells of every change. */
+    /** Who holds a node, without a look at the others. */
+    lockOn(nodeId: string): Lock | undefined {
+        return this.content.locks.get(nodeId);
+    }
+
+    /** Tells of every change: at once, and of all others that the same task makes together. */
     readonly subscribe = (listener: () => void): (() => void) => this.#changed.subscribe(listener);
 
-    /** Resolves when there is a state to show; rejects when the channel ends before. */
+    /** Tells of changes of one node and of its lock, at once; changes of others cost nothing. */
+    subscribeNode(id: string, listener: () => void): () => void {
+        const emitter = this.#watched.get(id) ?? new Emitter();
+        this.#watched.set(id, emitter);
+        const stop = emitter.subscribe(listener);
+        return () => {
+            stop();
+            if (emitter.isIdle && this.#watched.get(id) === emitter) this.#watched.delete(id);
+        };
+    }
+
+    /** Resolves when there is a state to show; rejects when the channel or the connection ends before. */
     get ready(): Promise<void> {
+        const { link } = this.#connection;
         return new Promise((resolve, reject) => {
             const look = () => {
-                const status = this.status.get();
+                const [end, status] = [link.get(), this.status.get()];
                 if (this.#isLoaded) resolve();
                 else if (status.state === "ended") reject(new Error(`${status.reason}: ${status.message}`));
+                else if (end.state === "closed") reject(new Error(`${end.reason}: ${end.message}`));
                 else return;
-                stop();
+                for (const stop of stops) stop();
             };
-            const stop = this.subscribe(() => look());
+            const stops = [this.subscribe(look), link.subscribe(look)];
             look();
         });
     }
@@ -116,10 +153,25 @@ export class ContentView {
         this.#channels.close(this.channel);
     }
 
-    /** Something else than the log has changed what is shown. */
-    protected changed(): void {
-        this.#changed.emit();
+    /** Something else than the log has changed what is shown, perhaps of one node. */
+    protected changed(nodeId?: string): void {
+        if (nodeId !== undefined) this.#content.touched.add(nodeId);
+        this.#isDue = true;
+        if (this.#isApplying) return;
+        if (this.#isTold) {
+            if (!this.isStale) this.#tellNodes();
+            return;
+        }
+        this.#isTold = true;
+        queueMicrotask(() => {
+            this.#isTold = false;
+            if (this.#isDue) this.#tell();
+        });
+        this.#tell();
     }
+
+    /** Makes the guesses. */
+    protected guess(): void {}
 
     /** The log has brought the view to `seq`, and nobody was told yet. */
     protected reached(_events: readonly AnyEvent[], _seq: number, _isNewLife: boolean): void {}
@@ -129,8 +181,8 @@ export class ContentView {
     protected ended(): void {}
 
     #load(parts: Snapshot[], seq: number, isNewLife: boolean): void {
-        for (const collection of Object.values(this.content)) collection.clear();
-        const { nodes, dependencies, locks, executions, members } = this.content;
+        this.#content.clear();
+        const { nodes, dependencies, locks, executions, members } = this.#content;
         for (const part of parts) {
             for (const node of part.nodes) nodes.confirmed.set(node.id, withoutLock(node));
             for (const edge of part.dependencies) dependencies.confirmed.set(edge.id, edge);
@@ -139,14 +191,35 @@ export class ContentView {
             for (const member of part.members) members.confirmed.set(member.userId, member);
         }
         this.#isLoaded = true;
-        this.reached([], seq, isNewLife);
-        this.#changed.emit();
+        this.#applied([], seq, isNewLife);
     }
 
     #apply(events: AnyEvent[], seq: number): void {
-        for (const event of events) applyEvent(this.content, event);
-        this.reached(events, seq, false);
-        for (const event of events) this.events.emit(event);
+        for (const event of events) applyEvent(this.#content, event);
+        this.#applied(events, seq, false);
+    }
+
+    #applied(events: AnyEvent[], seq: number, isNewLife: boolean): void {
+        this.#isApplying = true;
+        try {
+            this.reached(events, seq, isNewLife);
+            for (const event of events) this.events.emit(event);
+        } finally {
+            this.#isApplying = false;
+        }
+        this.#tell();
+    }
+
+    #tell(): void {
+        this.#isDue = false;
+        this.#tellNodes();
         this.#changed.emit();
+    }
+
+    #tellNodes(): void {
+        const { touched } = this.content;
+        const ids = [...touched];
+        touched.clear();
+        for (const id of ids) this.#watched.get(id)?.emit();
     }
 }

@@ -1,4 +1,6 @@
 /** What components read. Each hook draws anew only when what it returns is another thing. */
+
+import { useMemo } from "react";
 import type {
     ChannelStatus,
     Dependency,
@@ -43,9 +45,9 @@ export function useProjectSelection<T>(
     return useSelection(useProject(), (project) => project && select(project), isEqual);
 }
 
-/** One node. */
+/** One node. Nothing is asked of it when others change. */
 export function useNode(nodeId: string): Node | undefined {
-    return useSelection(useProject(), (project) => project?.node(nodeId));
+    return useSelection(useOneNode(nodeId), (one) => one?.project.node(nodeId));
 }
 
 /** All nodes, by id. */
@@ -81,9 +83,9 @@ export function useLocks(): ReadonlyMap<string, Lock> {
 
 /** Who holds a node's lock, and this client's own hold on it or place in the queue, with its state. */
 export function useLock(nodeId: string): { lock?: Lock; own?: LockHandle; state?: LockState } {
-    const project = useProject();
-    const lock = useSelection(project, (store) => store?.locks.get(nodeId));
-    const own = useSelection(project, (store) => store?.ownLock(nodeId));
+    const one = useOneNode(nodeId);
+    const lock = useSelection(one, (it) => it?.project.lockOn(nodeId));
+    const own = useSelection(one, (it) => it?.project.ownLock(nodeId));
     const state = useSelection(own?.status, (status) => status?.get());
     return { ...(lock && { lock }), ...(own && { own }), ...(state && { state }) };
 }
@@ -114,4 +116,13 @@ export function useNotifications(): Inbox & Pick<InboxStore, "markRead" | "markA
 export function useTrace(executionId: string): Trace {
     const trace = useOpen((client): TraceStore => client.trace(executionId), executionId);
     return useSelection(trace, (store) => store?.get() ?? NO_TRACE);
+}
+
+/** The project, as somebody sees it who looks at one node. */
+function useOneNode(nodeId: string) {
+    const project = useProject();
+    return useMemo(
+        () => project && { project, subscribe: (listener: () => void) => project.subscribeNode(nodeId, listener) },
+        [project, nodeId],
+    );
 }

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "vitest";
+import { CommandError } from "../../src/index.js";
 import { Chance } from "../support/chance.js";
 import { BadNetwork, CALM } from "../support/proxy.js";
 import { client, closeAll, instance, live, newProject, person, picture, rest, until } from "../support/world.js";
@@ -79,6 +80,53 @@ describe("the end of access", () => {
         expect(project.status.get()).toMatchObject({ reason: "revoked" });
         await until(() => his.link.get().state === "closed", "he is sent away", his.link);
         expect(his.link.get()).toMatchObject({ reason: "revoked" });
+    });
+
+    test("a command that waited is refused, and leaves no guess behind", async () => {
+        const [ann, bob] = await Promise.all([person("ann"), person("bob")]);
+        const id = await newProject(ann, bob);
+        const network = await BadNetwork.open([instance()], new Chance(1));
+        let isOnline = true;
+        let notice: (change: "online" | "offline" | "awake") => void = () => {};
+        const surroundings = {
+            isOnline: () => isOnline,
+            watch(listener: typeof notice) {
+                notice = listener;
+                return () => {};
+            },
+        };
+        const refused: string[] = [];
+        const onRejected = (_: CommandError, { type }: { type: string }) => refused.push(type);
+        const his = client(bob, { surroundings, onRejected }, network.address);
+        const project = his.project(id);
+        const hers = client(ann).project(id);
+        await Promise.all([live(project), live(hers)]);
+        const { id: nodeId, done } = hers.createNode({ title: "Hers" });
+        await done;
+        await until(() => project.node(nodeId) !== undefined, "he sees it", project);
+
+        isOnline = false;
+        network.cutAll();
+        await until(() => his.link.get().state !== "live", "he is cut off", his.link);
+        notice("offline");
+        const waiting = [
+            project.updateNode(nodeId, { title: "His" }),
+            project.updateNode(nodeId, { status: "done" }),
+            project.createNode({ title: "His too" }).done,
+        ];
+        expect(project.node(nodeId)).toMatchObject({ title: "His", status: "done" });
+        const { orgId } = await rest<{ orgId: string }>("GET", `/projects/${id}`, ann);
+        await rest("DELETE", `/orgs/${orgId}/members/${bob.id}`, ann);
+
+        isOnline = true;
+        notice("online");
+        const ends = await Promise.all(waiting.map((end) => end.catch((error: unknown) => error)));
+        for (const end of ends) expect(end).toBeInstanceOf(CommandError);
+        expect(refused.sort()).toEqual(["node_create", "node_update", "node_update"]);
+        expect(his.pendingCount).toBe(0);
+        expect(project.node(nodeId)?.title).toBe("Hers");
+        expect([...hers.nodes.values()].map(({ title, status }) => [title, status])).toEqual([["Hers", "draft"]]);
+        network.close();
     });
 
     test("a token is replaced in place, for the same user only", async () => {

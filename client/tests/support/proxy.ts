@@ -18,9 +18,9 @@ export interface Weather {
     twice: number;
     /** Chance that a command goes behind the next one. */
     swap: number;
-    /** Chance that an event comes twice. */
+    /** Chance that an event or an acknowledgement comes twice. */
     repeat: number;
-    /** Chance that an event comes behind the next one. */
+    /** Chance that an event or an acknowledgement comes behind the next frame. */
     late: number;
     /** Chance that an event is lost. */
     lose: number;
@@ -150,15 +150,15 @@ class Pipe {
     }
 
     #toClient(text: string): void {
-        const frame: { seq?: number } = JSON.parse(text);
+        const frame: { type: string; seq?: number } = JSON.parse(text);
         if (frame.seq !== undefined && this.#proxy.happens("lose")) return;
-        const isEvent = frame.seq !== undefined;
-        if (isEvent && this.#late === undefined && this.#proxy.happens("late")) {
+        const isNews = frame.seq !== undefined || frame.type === "ack";
+        if (isNews && this.#late === undefined && this.#proxy.happens("late")) {
             this.#late = text;
             return;
         }
         this.#tell(text);
-        if (isEvent && this.#proxy.happens("repeat")) this.#tell(text);
+        if (isNews && this.#proxy.happens("repeat")) this.#tell(text);
         if (this.#late !== undefined) this.#tell(this.#late);
         this.#late = undefined;
     }

@@ -124,6 +124,45 @@ describe("a channel", () => {
         expect(channel.asked?.payload.from).toBe("snapshot");
     });
 
+    test("does not go back where the whole state that it gets is older than what is shown", async () => {
+        const { project, socket, channel } = await opened();
+        const seqs: number[] = [];
+        project.events.subscribe(({ seq }) => seqs.push(seq));
+        const title = (title: string) => channel.event("node_updated", { nodeId: "a", changes: { title }, version: 2 });
+        title("A");
+        socket.isAlive = true;
+        channel.head(44);
+        for (let n = 0; n < 5; n += 1) {
+            await vi.advanceTimersByTimeAsync(30_000);
+            channel.subscribed();
+            channel.synced(44);
+        }
+        await vi.advanceTimersByTimeAsync(30_000);
+        expect(channel.asked?.payload.from).toBe("snapshot");
+        const seen: (string | undefined)[] = [];
+        project.subscribe(() => seen.push(project.node("a")?.title));
+        channel.subscribed();
+        channel.seq = 40;
+        channel.snapshot([node("a", { title: "older" })]);
+        title("older too");
+        title("A");
+        title("B");
+        channel.synced();
+        expect(new Set(seen)).toEqual(new Set(["B"]));
+        expect(seqs).toEqual([42, 43]);
+        expect(project.status.get().state).toBe("live");
+    });
+
+    test("whose log has another life begins with its state, however old that is", async () => {
+        const { world, project, channel } = await opened();
+        const next = await again(world, channel);
+        next.epoch = "another-life";
+        next.seq = 3;
+        next.open([node("b")]);
+        expect([...project.nodes.keys()]).toEqual(["b"]);
+        expect(project.seq).toBe(3);
+    });
+
     test("takes a new state after a reset, also in the middle of its life", async () => {
         const { world, project, channel } = await opened();
         channel.epoch = "another-life";

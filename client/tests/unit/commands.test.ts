@@ -230,7 +230,7 @@ describe("a command", () => {
         expect(sent?.requestId).toBe(kept.values().next().value?.[0]?.requestId);
         channel.event("node_created", { nodeId: id, node: node(id) }, { requestId: sent?.requestId });
         channel.ack(sent?.requestId);
-        await after.settle();
+        await vi.advanceTimersByTimeAsync(250);
         expect([...kept.values()]).toEqual([[]]);
     });
 

@@ -168,6 +168,21 @@ describe("the way back", () => {
         expect(hung.state).toBe("waiting");
     });
 
+    test("keeps to the delay of a moving server also when the network goes before it, and comes again", async () => {
+        const world = new FakeWorld();
+        (await world.live()).say({ type: "moving", payload: { retryAfterMs: 30_000 } });
+        world.notice("offline");
+        await vi.advanceTimersByTimeAsync(5_000);
+        expect(world.connection.link.get()).toMatchObject({ state: "waiting", delayMs: 25_125 });
+        world.notice("offline");
+        world.notice("online");
+        expect(world.connection.link.get()).toMatchObject({ state: "waiting", delayMs: 25_125 });
+        await vi.advanceTimersByTimeAsync(25_000);
+        expect(world.sockets).toHaveLength(1);
+        await vi.advanceTimersByTimeAsync(125);
+        expect(world.sockets).toHaveLength(2);
+    });
+
     test("a new token helps at once when the old one is over, but not for ever", async () => {
         const world = new FakeWorld();
         await world.live();

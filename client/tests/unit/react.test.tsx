@@ -2,6 +2,7 @@
 import { act, cleanup, render, renderHook } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { afterEach, expect, test, vi } from "vitest";
+import type { ProjectStore } from "../../src/index.js";
 import {
     GlassBoxProvider,
     isSameList,
@@ -93,6 +94,36 @@ test("a component is drawn anew only when what it reads is another thing", async
     expect(drawn).toEqual(["a A"]);
     act(() => channel.event("node_deleted", { nodeId: "b" }));
     expect(drawn).toEqual(["a A", "b undefined", "ids a"]);
+});
+
+test("a change of one node asks nothing of the components of the others", async () => {
+    const world = new FakeWorld();
+    const ids = Array.from({ length: 50 }, (_, n) => `n${n}`);
+    let project: ProjectStore | undefined;
+    function Card({ id }: { id: string }) {
+        project = useProject();
+        useLock(id);
+        return <>{useNode(id)?.title}</>;
+    }
+    const Around = around(world);
+    render(
+        <Around>
+            {ids.map((id) => (
+                <Card key={id} id={id} />
+            ))}
+        </Around>,
+    );
+    const channel = new FakeChannel(await live(world), 10);
+    act(() => channel.open(ids.map((id) => node(id))));
+    if (!project) throw new Error("no project");
+    const asked = [vi.spyOn(project, "node"), vi.spyOn(project, "lockOn"), vi.spyOn(project, "ownLock")];
+    act(() => channel.event("node_updated", { nodeId: "n7", changes: { title: "A" }, version: 2 }));
+    act(() => void project?.updateNode("n7", { title: "B" }));
+    expect(document.body.textContent).toContain("n6Bn8");
+    for (const { mock } of asked) {
+        expect(mock.calls.length).toBeGreaterThan(0);
+        expect(new Set(mock.calls.map(([id]) => id))).toEqual(new Set(["n7"]));
+    }
 });
 
 test("commands, locks and presence show", async () => {
