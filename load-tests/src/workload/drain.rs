@@ -93,12 +93,11 @@ impl Drain {
             }
             anyhow::Ok((gaps, left))
         };
-        let (moved, echo) = tokio::join!(all_moved, writers.edit(self.edits, Duration::from_secs(DRAIN_S + 2)));
+        let editing = writers.edit(self.edits, Duration::from_secs(DRAIN_S + 2));
+        let ending = timeout(Duration::from_secs(DRAIN_S + 10), target.has_ended(0));
+        let (moved, echo, ended) = tokio::join!(all_moved, editing, ending);
         let ((gaps, left), echo) = (moved?, echo?);
-        let gone_after = timeout(Duration::from_secs(DRAIN_S + 10), target.has_ended(0))
-            .await
-            .context("the instance did not end in time")?
-            .context("the instance that was asked to end")?;
+        let ended_at = ended.context("the instance did not end in time")??;
         report.violations.extend(writers.verdict().await?);
 
         let stretch = Duration::from_secs(DRAIN_S) / STRETCHES as u32;
@@ -111,7 +110,7 @@ impl Drain {
         let most = per_stretch.into_iter().max().unwrap_or(0);
         report.figure("clients that moved", left.len() as f64, "");
         report.figure("drain time", DRAIN_S as f64, "s");
-        report.figure("asked to end until it had ended", (gone_after - asked_at).as_secs_f64(), "s");
+        report.figure("asked to end until it had ended", (ended_at - asked_at).as_secs_f64(), "s");
         report.latency("left until live on the other instance", &gaps);
         report.latency("edit to its author meanwhile, on the other instance", &echo);
         report.target("clients that moved", left.len() as f64, Bound::AtLeast(count as f64), "");
