@@ -5,12 +5,15 @@ set role glassbox_owner;
 
 alter table realtime.tickets add column if not exists dialect text;
 alter table realtime.tickets add column if not exists seen_at timestamptz;
+alter table realtime.tickets add column if not exists told_at timestamptz;
 alter table realtime.tickets add column if not exists session_id uuid;
 alter table realtime.tickets add column if not exists voided_at timestamptz;
 comment on table realtime.tickets is
     'Short-lived tokens that open a WebSocket: once, but in the older dialect again while its session lives or ended a short time ago.';
 comment on column realtime.tickets.dialect is 'What its first use spoke, v1 or v2; it is good for no other.';
 comment on column realtime.tickets.seen_at is 'In the older dialect: when its session lived last.';
+comment on column realtime.tickets.told_at is
+    'In the older dialect: until when its page has certainly heard what it was told; what ended since is told again.';
 comment on column realtime.tickets.session_id is 'In the older dialect: the newest session that it opened; an older one ends.';
 comment on column realtime.tickets.voided_at is 'When the sign-in that asked for it was ended; from then on it opens nothing.';
 

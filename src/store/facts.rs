@@ -44,6 +44,34 @@ pub async fn people(tx: &mut Tx, users: &[UserId]) -> sqlx::Result<HashMap<UserI
     Ok(people.into_iter().map(|person| (person.id(), person)).collect())
 }
 
+/// What is said of a node that is not told whole.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub struct Outline {
+    id: Uuid,
+    /// Its version.
+    pub version: i32,
+    /// Its title.
+    pub title: String,
+    /// Its state.
+    pub status: String,
+}
+
+/// Outlines of nodes, deleted or not.
+///
+/// # Errors
+/// The database is away.
+pub async fn outlines(tx: &mut Tx, nodes: &[NodeId]) -> sqlx::Result<HashMap<NodeId, Outline>> {
+    let outlines: Vec<Outline> = sqlx::query_as(
+        "select n.id, coalesce(n.version, 1) as version, n.title, coalesce(n.status, 'draft') as status
+        from nodes n
+        where n.id = any($1)",
+    )
+    .bind(nodes.iter().map(|node| node.0).collect::<Vec<_>>())
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(outlines.into_iter().map(|outline| (NodeId(outline.id), outline)).collect())
+}
+
 /// How far an agent's run is.
 #[derive(Clone, Debug, Default, FromRow, PartialEq)]
 pub struct Progress {
@@ -212,7 +240,7 @@ pub async fn locks(tx: &mut Tx, project: ProjectId, node: Option<NodeId>) -> sql
 pub struct Missed {
     /// Nodes that are not locked, and may have been.
     pub unlocked: Vec<NodeId>,
-    /// Nodes that were deleted.
+    /// Nodes that were deleted; those that may have been locked stand in both.
     pub deleted: Vec<NodeId>,
 }
 
@@ -227,8 +255,11 @@ pub async fn missed(
     since: OffsetDateTime,
 ) -> sqlx::Result<Missed> {
     // Every write of a row moves updated_at; a lease that is over and not swept yet has moved nothing.
-    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
-        "select n.id, n.deleted_at is not null
+    let rows: Vec<(Uuid, bool, bool)> = sqlx::query_as(
+        "select
+            n.id,
+            n.deleted_at is not null,
+            exists (select from realtime.locks l where l.node_id = n.id)
         from nodes n
         where n.project_id = $1
             and ($2::uuid is null or n.id = $2)
@@ -252,10 +283,12 @@ pub async fn missed(
     .fetch_all(tx.conn())
     .await?;
     let mut missed = Missed::default();
-    for (id, is_deleted) in rows {
-        match is_deleted {
-            true => missed.deleted.push(NodeId(id)),
-            false => missed.unlocked.push(NodeId(id)),
+    for (id, is_deleted, was_locked) in rows {
+        if was_locked {
+            missed.unlocked.push(NodeId(id));
+        }
+        if is_deleted {
+            missed.deleted.push(NodeId(id));
         }
     }
     Ok(missed)

@@ -51,7 +51,7 @@ pub enum Opening {
     First,
     /// A later one.
     Resumed {
-        /// When the former ones lived last.
+        /// Until when the page has certainly heard what was told; at worst its first use.
         since: OffsetDateTime,
     },
 }
@@ -70,7 +70,7 @@ pub async fn redeem_older(
 ) -> sqlx::Result<Option<Opening>> {
     let former: Option<Option<OffsetDateTime>> = sqlx::query_scalar(
         "with former as (
-            select t.id, t.seen_at
+            select t.id, coalesce(t.told_at, t.used_at) as since
             from realtime.tickets t
             where t.id = $1
                 and t.user_id = $2
@@ -85,7 +85,7 @@ pub async fn redeem_older(
         set used_at = coalesce(t.used_at, clock_timestamp()), dialect = 'v1', seen_at = clock_timestamp(), session_id = $4
         from former f
         where t.id = f.id
-        returning f.seen_at",
+        returning f.since",
     )
     .bind(id)
     .bind(user.0)
@@ -93,7 +93,7 @@ pub async fn redeem_older(
     .bind(session.0)
     .fetch_optional(tx.conn())
     .await?;
-    Ok(former.map(|seen_at| seen_at.map_or(Opening::First, |since| Opening::Resumed { since })))
+    Ok(former.map(|since| since.map_or(Opening::First, |since| Opening::Resumed { since })))
 }
 
 /// What is noted of a session of the older dialect.
@@ -103,6 +103,8 @@ pub struct Sign {
     pub session: SessionId,
     /// How long ago its client was there for certain; what was sent since may not have arrived.
     pub ago: Duration,
+    /// Whether its client was told until then which locks ended; not by one that has just begun.
+    pub has_stated: bool,
     /// Whether its user was told of all notifications until then; not by one that has just begun.
     pub has_told: bool,
 }
@@ -114,7 +116,7 @@ pub enum Standing {
     Newest,
     /// One that a newer one has replaced.
     Replaced,
-    /// One of a user who is gone.
+    /// One of a user who is gone, or whose sign-in was ended.
     Gone,
 }
 
@@ -123,24 +125,35 @@ pub enum Standing {
 /// # Errors
 /// The database is away.
 pub async fn note_seen(tx: &mut Tx, id: Uuid, user: UserId, sign: Sign) -> sqlx::Result<Standing> {
-    let done = sqlx::query(
+    let is_void: Option<bool> = sqlx::query_scalar(
         "update realtime.tickets
-        set seen_at = clock_timestamp() - make_interval(secs => $4)
+        set
+            seen_at = clock_timestamp() - make_interval(secs => $4),
+            told_at = case
+                when $5 then greatest(told_at, clock_timestamp() - make_interval(secs => $4))
+                else told_at
+            end
         where id = $1
             and user_id = $2
-            and session_id = $3",
+            and session_id = $3
+        returning voided_at is not null",
     )
     .bind(id)
     .bind(user.0)
     .bind(sign.session.0)
     .bind(sign.ago.as_secs_f64())
-    .execute(tx.conn())
+    .bind(sign.has_stated)
+    .fetch_optional(tx.conn())
     .await?;
-    if done.rows_affected() == 0 {
-        return Ok(match users::by_id(tx, user).await? {
-            Some(_) => Standing::Replaced,
-            None => Standing::Gone,
-        });
+    match is_void {
+        Some(false) => {}
+        Some(true) => return Ok(Standing::Gone),
+        None => {
+            return Ok(match users::by_id(tx, user).await? {
+                Some(_) => Standing::Replaced,
+                None => Standing::Gone,
+            });
+        }
     }
     if sign.has_told {
         sqlx::query(

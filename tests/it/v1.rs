@@ -248,6 +248,15 @@ async fn lost_rights_end_the_channels_and_a_deleted_project_too() {
 }
 
 #[tokio::test]
+async fn a_deleted_organization_ends_the_channels_of_its_projects() {
+    let (scene, page) = page().await;
+    scene.ok(Method::DELETE, &format!("/orgs/{}", scene.org), Value::Null).await;
+    let ended = page.wait_type(0, "unsubscribed").await;
+    assert_eq!(ended["channel"], json!(format!("project:{}", scene.project)));
+    assert!(["deleted", "revoked"].contains(&ended["reason"].as_str().expect("a reason")), "{ended}");
+}
+
+#[tokio::test]
 async fn rules_that_are_broken_again_and_again_end_the_connection() {
     let scene = Scene::start().await;
     let node = scene.node("A").await;
@@ -267,20 +276,26 @@ async fn rules_that_are_broken_again_and_again_end_the_connection() {
     for _ in 0..100 {
         page.send("presence", json!({ "nodeId": node, "action": "viewing" }));
     }
-    page.settled().await;
+    // What a page sends for each rendering counts apart.
+    let answer = page.answer("subscribe", json!({ "channel": format!("node:{node}") })).await;
+    assert!(answer["payload"]["users"].is_array(), "{answer}");
     let refused = page.payloads(0, "error");
     assert!((1..=40).contains(&refused.len()) && refused.iter().all(|e| e["code"] == "RATE_LIMITED"), "{refused:?}");
-    // What a page sends for each rendering is not counted.
+    let since = page.position();
     for _ in 0..100 {
         page.send("ping", Value::Null);
     }
-    let answer = page.subscribe(&format!("node:{node}")).await;
-    assert!(answer["users"].is_array());
-    assert_eq!(page.payloads(0, "error").len(), refused.len());
+    assert_eq!(page.wait_type(since, "error").await["code"], "RATE_LIMITED", "a ping is a frame");
     for _ in 0..400 {
         page.send("lock_release", json!({ "nodeId": node }));
     }
     assert_eq!(page.closed().await, Some(4029));
+
+    let page = V1Client::page(&scene.world, 0, &scene.ada).await;
+    for _ in 0..3000 {
+        page.send("subscribe", json!({ "channel": "project:project-1" }));
+    }
+    assert_eq!(page.closed().await, Some(4029), "channels that do not exist count as any");
 
     let page = V1Client::page(&scene.world, 0, &scene.ada).await;
     page.send("ping", json!({ "pad": "x".repeat(8000) }));

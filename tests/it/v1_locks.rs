@@ -101,8 +101,8 @@ async fn the_present_locks_are_told_at_the_first_subscribe_and_outlive_their_con
     let (scene, page) = page().await;
     let node = scene.node("A").await;
     page.answer("lock_acquire", json!({ "nodeId": node })).await;
-    page.close();
-    assert_ne!(page.closed().await, Some(1000));
+    page.close_with(1000);
+    assert_eq!(page.closed().await, Some(1001), "never 1000, whatever the client says");
     let later = V1Client::page(&scene.world, 0, &scene.ada).await;
     for (n, channel) in [format!("project:{}", scene.project), format!("node:{node}")].iter().enumerate() {
         for _ in 0..3 {
@@ -113,5 +113,52 @@ async fn the_present_locks_are_told_at_the_first_subscribe_and_outlive_their_con
         let locks = later.payloads(0, "lock_acquired");
         assert_eq!(locks.len(), n + 1, "once for each channel");
         assert_eq!((&locks[n]["nodeId"], &locks[n]["lockedByEmail"]), (&json!(node), &json!("ada@example.org")));
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_ends_otherwise_says_how() {
+    let (scene, page) = page().await;
+    let bob = scene.person("bob", "member").await;
+    let other = V1Client::page(&scene.world, 0, &bob).await;
+    let (broken, deleted, left) = (scene.node("A").await, scene.node("B").await, scene.node("C").await);
+    for node in [&broken, &deleted, &left] {
+        assert_eq!(other.answer("lock_acquire", json!({ "nodeId": node })).await["type"], "lock_acquired");
+    }
+    let ended = async |since: usize, node: &str| {
+        page.wait_since(since, "the end of the lock", |f| {
+            (f["type"] == "lock_released" && f["payload"]["nodeId"] == node).then(|| f["payload"]["reason"].clone())
+        })
+        .await
+    };
+    let since = page.position();
+    scene.ok(Method::POST, &format!("/nodes/{broken}/lock/break"), Value::Null).await;
+    assert_eq!(ended(since, &broken).await, "broken");
+    scene.world.sql(&format!("update nodes set deleted_at = now(), locked_by = null where id = '{deleted}'")).await;
+    assert_eq!(ended(since, &deleted).await, "deleted");
+    scene.world.sql(&format!("delete from org_members where user_id = '{}'", bob.id)).await;
+    assert_eq!(ended(since, &left).await, "holder_removed");
+}
+
+#[tokio::test]
+async fn whoever_takes_a_lock_that_was_just_given_back_hears_last_that_it_is_theirs() {
+    let (scene, page) = page().await;
+    let bob = scene.person("bob", "member").await;
+    let other = V1Client::page(&scene.world, 0, &bob).await;
+    let node = scene.node("A").await;
+    for n in 0..10 {
+        assert_eq!(other.answer("lock_acquire", json!({ "nodeId": node })).await["type"], "lock_acquired");
+        let since = page.position();
+        other.send("lock_release", json!({ "nodeId": node }));
+        while page.answer("lock_acquire", json!({ "nodeId": node })).await["type"] == "error" {}
+        let title = format!("after it {n}");
+        scene.node(&title).await;
+        page.wait_since(since, "the next event", |f| (f["payload"]["node"]["title"] == title.as_str()).then_some(()))
+            .await;
+        let locks: Vec<Value> =
+            page.frames_since(since).into_iter().filter(|f| f["payload"]["lockedBy"].is_string()).collect();
+        let last = locks.iter().rfind(|f| f["type"] != "error").expect("a lock frame");
+        assert_eq!((&last["type"], &last["payload"]["lockedBy"]), (&json!("lock_acquired"), &json!(scene.ada.id)));
+        page.answer("lock_release", json!({ "nodeId": node })).await;
     }
 }

@@ -252,3 +252,35 @@ async fn presence_needs_a_node_that_may_be_read() {
     let answer = page.answer("presence", json!({ "nodeId": "node-1", "action": "viewing" })).await;
     assert_eq!(answer["payload"]["code"], "BAD_MESSAGE");
 }
+
+#[tokio::test]
+async fn two_tabs_on_two_instances_are_one_user_who_leaves_with_the_last() {
+    let (world, ann, bob, _, node) = scene(2).await;
+    let channel = format!("node:{node}");
+    let watcher = V1Client::page(&world, 0, &ann).await;
+    watcher.subscribe(&channel).await;
+    let (one, two) = (V1Client::page(&world, 0, &bob).await, V1Client::page(&world, 1, &bob).await);
+    one.subscribe(&channel).await;
+    two.subscribe(&channel).await;
+    two.send("presence", json!({ "nodeId": node, "action": "editing" }));
+    wait_list(&watcher, &[("ann", "viewing"), ("bob", "editing")]).await;
+    two.send("unsubscribe", json!({ "channel": channel }));
+    wait_list(&watcher, &[("ann", "viewing"), ("bob", "viewing")]).await;
+    one.send("unsubscribe", json!({ "channel": channel }));
+    wait_list(&watcher, &[("ann", "viewing")]).await;
+}
+
+#[tokio::test]
+async fn whoever_lost_the_right_to_read_is_on_no_list_any_more() {
+    let (world, ann, bob, project, node) = scene(1).await;
+    let channel = format!("node:{node}");
+    let (page, gone) = (V1Client::page(&world, 0, &ann).await, V1Client::page(&world, 0, &bob).await);
+    page.subscribe(&channel).await;
+    gone.subscribe(&channel).await;
+    wait_list(&page, &[("ann", "viewing"), ("bob", "viewing")]).await;
+    world.sql(&format!("delete from org_members where user_id = '{}'", bob.id)).await;
+    assert_eq!(gone.wait_type(0, "unsubscribed").await["reason"], "revoked");
+    wait_list(&page, &[("ann", "viewing")]).await;
+    let answer = page.subscribe(&format!("project:{project}")).await;
+    assert_eq!(answer.get("users"), None);
+}

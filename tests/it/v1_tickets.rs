@@ -126,8 +126,8 @@ async fn a_ticket_ends_with_its_sign_in_and_with_its_user() {
     let claims = DevClaims { exp: now() + 2, ..DevClaims::new(bob.id, "bob", "bob@example.org", now()) };
     let short = Person { token: claims.sign(&secrets), ..bob };
     let used = ticket(world, &short).await;
-    let page = V1Client::connect(world.address(0), &used).await;
-    page.settled().await;
+    let outliving = V1Client::page(world, 0, &short).await;
+    V1Client::connect(world.address(0), &used).await.settled().await;
     let address = world.address(0);
     wait_until("the end of the sign-in", Duration::from_secs(10), async || {
         V1Client::try_connect(address, &used).await.is_err_and(|status| status == 401)
@@ -142,6 +142,40 @@ async fn a_ticket_ends_with_its_sign_in_and_with_its_user() {
     world.sql(&format!("delete from users where id = '{}'", cat.id)).await;
     assert_eq!(page.closed().await, Some(4503));
     assert_eq!(V1Client::try_connect(address, &used).await.err(), Some(401));
+    // A socket that is open outlives its sign-in for a while.
+    let outlived = tokio::time::timeout(Duration::from_secs(40), outliving.ended()).await;
+    assert_eq!(outlived.expect("the end of the socket"), Some(4001));
+}
+
+#[tokio::test]
+async fn what_a_connection_that_told_nothing_has_missed_is_told_to_the_next() {
+    let scene = Scene::start().await;
+    let (freed, gone) = (scene.node("A").await, scene.node("B").await);
+    for node in [&freed, &gone] {
+        scene.ok(Method::POST, &format!("/nodes/{node}/lock"), Value::Null).await;
+    }
+    let used = ticket(&scene.world, &scene.ada).await;
+    let channel = format!("project:{}", scene.project);
+    let page = V1Client::connect(scene.world.address(0), &used).await;
+    page.subscribe(&channel).await;
+    page.settled().await;
+    page.cut();
+    scene.ok(Method::DELETE, &format!("/nodes/{freed}/lock"), Value::Null).await;
+    scene.ok(Method::DELETE, &format!("/nodes/{gone}"), Value::Null).await;
+    // It lives, and dies before it asks for anything.
+    let between = V1Client::connect(scene.world.address(0), &used).await;
+    between.settled().await;
+    between.cut();
+
+    let back = V1Client::connect(scene.world.address(0), &used).await;
+    back.subscribe(&channel).await;
+    back.settled().await;
+    let mut unlocked: Vec<Value> = back.payloads(0, "lock_released").iter().map(|l| l["nodeId"].clone()).collect();
+    let mut expected = vec![json!(freed), json!(gone)];
+    unlocked.sort_by_key(Value::to_string);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(unlocked, expected, "a node that was deleted while it was locked is not locked either");
+    assert_eq!(back.payloads(0, "node_deleted").len(), 1);
 }
 
 #[tokio::test]

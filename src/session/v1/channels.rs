@@ -12,24 +12,20 @@ use glassbox_protocol::v1::client::Presence;
 use glassbox_protocol::v1::server::{Error, ErrorCode, Subscribed, Unsubscribed};
 use glassbox_protocol::{self as protocol, Channel, NodeId, OrgId, ProjectId};
 use tokio::time::Instant;
-use tracing::debug;
 
 use super::conversation::Session;
 use super::presence::View;
 use super::stamped;
+use crate::room::frame::Frame;
 use crate::room::presence::Departure;
 use crate::room::{Message, Room};
-use crate::session::outbound::Lane;
 use crate::session::peer::{News, Notice};
 use crate::session::subscription::{self, Start};
-use crate::store::{Tenant, members, tree};
 
 pub use super::places::Own;
 
 /// How long a channel outlives its `unsubscribe`: a page that renders leaves and comes back at once.
 const LINGER: Duration = Duration::from_secs(2);
-/// Nodes and channels that a connection remembers; beyond, what was told may be told again.
-const REMEMBERED_MAX: usize = 10_000;
 
 /// Something that is done in order.
 #[derive(Debug)]
@@ -40,6 +36,35 @@ pub enum Asked {
     Unsubscribe(Channel, Option<String>),
     /// To be shown on a node.
     Presence(Presence, Option<String>),
+}
+
+/// What the next thing that was asked waits for.
+#[derive(Debug)]
+pub enum Pending {
+    /// For where it belongs.
+    Looking(Asked),
+    /// For a room to be live.
+    Joining(ProjectId, Asked),
+    /// For the state of a channel that was just opened, which is told after the answer.
+    Telling {
+        /// Whose.
+        project: ProjectId,
+        /// The channel.
+        channel: Channel,
+        /// The subscription.
+        generation: u32,
+        /// The answer.
+        answer: Frame,
+    },
+}
+
+impl Pending {
+    fn is_for(&self, wanted: ProjectId) -> bool {
+        match self {
+            Pending::Looking(_) => false,
+            Pending::Joining(project, _) | Pending::Telling { project, .. } => *project == wanted,
+        }
+    }
 }
 
 /// A channel that the client has.
@@ -54,6 +79,8 @@ pub struct Seat {
     pub(super) room: Arc<Room>,
     pub(super) org: OrgId,
     pub(super) generation: u32,
+    /// How many joins are under way.
+    pub(super) joins: u32,
     /// Whether its events come.
     pub(super) is_synced: bool,
     /// Whether it has told who is there.
@@ -65,16 +92,18 @@ impl Session {
     /// Does what was asked, in order, as far as the rooms for it are live.
     pub(super) async fn settle(&mut self) {
         loop {
-            if let Some((project, asked)) = self.pending.take() {
-                if !self.is_ready(project, &asked) {
-                    self.pending = Some((project, asked));
+            match self.pending.take() {
+                None => match self.deferred.pop_front() {
+                    Some(asked) => self.ask(asked),
+                    None => break,
+                },
+                Some(Pending::Joining(project, asked)) if self.is_ready(project, &asked) => {
+                    self.fulfil(project, asked).await;
+                }
+                waiting => {
+                    self.pending = waiting;
                     break;
                 }
-                self.fulfil(project, asked).await;
-            } else if let Some(asked) = self.deferred.pop_front() {
-                self.ask(asked).await;
-            } else {
-                break;
             }
         }
         self.follow_runs().await;
@@ -89,34 +118,33 @@ impl Session {
         }
     }
 
-    async fn ask(&mut self, asked: Asked) {
-        let outcome = match &asked {
-            Asked::Unsubscribe(channel, _) => {
+    fn ask(&mut self, asked: Asked) {
+        let channel = match &asked {
+            Asked::Unsubscribe(channel, request_id) => {
                 self.unsubscribe(*channel);
-                Ok(None)
+                let message = ServerMessage::Unsubscribed(Unsubscribed { channel: *channel, reason: None });
+                return self.answer(message, request_id.clone());
             }
-            Asked::Subscribe(channel, _) => match self.channels.get(channel) {
-                Some(known) => Ok(Some(known.project)),
-                None if self.channels.len() >= self.app.limits.channels => {
-                    let message = format!("at most {} channels at once", self.app.limits.channels);
-                    Err(Error::new(ErrorCode::RateLimited, message))
+            Asked::Subscribe(channel, _) => {
+                if let Some(known) = self.channels.get(channel) {
+                    self.pending = Some(Pending::Joining(known.project, asked));
+                    return;
                 }
-                None => self.find(*channel).await.map(Some),
-            },
-            Asked::Presence(presence, _) => self.find(Channel::Node(presence.node_id)).await.map(Some),
-        };
-        match (outcome, asked) {
-            (Ok(Some(project)), asked) => self.pending = Some((project, asked)),
-            (Ok(None), Asked::Unsubscribe(channel, request_id)) => {
-                let message = ServerMessage::Unsubscribed(Unsubscribed { channel, reason: None });
-                self.answer(message, request_id);
+                if self.channels.len() >= self.app.limits.channels {
+                    let message = format!("at most {} channels at once", self.app.limits.channels);
+                    return self.refuse(Error::new(ErrorCode::RateLimited, message), asked);
+                }
+                *channel
             }
-            (Ok(None), Asked::Subscribe(..) | Asked::Presence(..)) => {}
-            (Err(error), asked) => self.refuse(error, asked),
+            Asked::Presence(presence, _) => Channel::Node(presence.node_id),
+        };
+        match self.known_place(channel) {
+            Some((org, project)) => self.enter(org, project, asked),
+            None => self.look_for(channel, asked),
         }
     }
 
-    fn refuse(&self, error: Error, asked: Asked) {
+    pub(super) fn refuse(&self, error: Error, asked: Asked) {
         match asked {
             Asked::Subscribe(_, request_id) | Asked::Unsubscribe(_, request_id) | Asked::Presence(_, request_id) => {
                 self.fail(error, request_id);
@@ -124,48 +152,22 @@ impl Session {
         }
     }
 
-    /// The project of a channel, with its room joined or being joined.
-    async fn find(&mut self, channel: Channel) -> Result<ProjectId, Error> {
-        let (org, project) = match channel {
-            Channel::Project(project) => match self.rooms.get(&project) {
-                Some(seat) => (seat.org, project),
-                None => subscription::locate(&self.app, channel).await.map_err(refusal)?,
-            },
-            Channel::Node(node) => self.place_of(node).await?,
-            Channel::Execution(_) | Channel::User => return Err(unauthorized()),
-        };
+    /// Has something wait for its room, which is joined or being joined. Whether the project may be read shows then.
+    pub(super) fn enter(&mut self, org: OrgId, project: ProjectId, asked: Asked) {
         if !self.rooms.contains_key(&project) {
-            let room = self.app.rooms.open(project, org).map_err(|_| away())?;
+            let Ok(room) = self.app.rooms.open(project, org) else { return self.refuse(away(), asked) };
             let generation = self.generation;
-            let seat = Seat { room, org, generation, is_synced: false, is_present: false, view: View::default() };
+            let seat =
+                Seat { room, org, generation, joins: 0, is_synced: false, is_present: false, view: View::default() };
             self.rooms.insert(project, seat);
             self.join(project, Start::Live);
         }
-        Ok(project)
-    }
-
-    /// Where a node lives that is there. Whether its project may be read shows when its room is joined.
-    async fn place_of(&mut self, node: NodeId) -> Result<(OrgId, ProjectId), Error> {
-        if let Some(place) = self.places.get(&node) {
-            return Ok(*place);
-        }
-        let user = self.peer.user.id;
-        let look = async {
-            let Some((org, project)) = members::locate_node(&self.app.database, node).await? else { return Ok(None) };
-            let mut tx = self.app.database.begin(&Tenant::member(org, user)).await?;
-            Ok(tree::is_undeleted(&mut tx, node).await?.then_some((org, project)))
-        };
-        let found: sqlx::Result<_> = look.await;
-        let place = found.map_err(|error| refusal(subscription::unavailable(&error)))?.ok_or_else(unauthorized)?;
-        if self.places.len() >= REMEMBERED_MAX {
-            self.places.clear();
-        }
-        self.places.insert(node, place);
-        Ok(place)
+        self.pending = Some(Pending::Joining(project, asked));
     }
 
     fn join(&mut self, project: ProjectId, start: Start) {
-        let Some(seat) = self.rooms.get(&project) else { return };
+        let Some(seat) = self.rooms.get_mut(&project) else { return };
+        seat.joins += 1;
         let (app, room, peer) = (Arc::clone(&self.app), Arc::clone(&seat.room), Arc::clone(&self.peer));
         let generation = seat.generation;
         self.joins.spawn(async move {
@@ -174,20 +176,37 @@ impl Session {
         });
     }
 
-    pub(super) fn joined(&mut self, project: ProjectId, generation: u32, outcome: Result<Arc<Room>, protocol::Error>) {
-        let Some(seat) = self.rooms.get_mut(&project).filter(|seat| seat.generation == generation) else { return };
+    pub(super) async fn joined(
+        &mut self,
+        project: ProjectId,
+        generation: u32,
+        outcome: Result<Arc<Room>, protocol::Error>,
+    ) {
+        let Some(seat) = self.rooms.get_mut(&project).filter(|seat| seat.generation == generation) else {
+            // Lost while it was joined: nobody would leave it. A newer join takes the place of this one.
+            if let Ok(room) = outcome
+                && !self.rooms.contains_key(&project)
+            {
+                let channel = Channel::Project(project);
+                let leave = Message::Leave { session: self.peer.session, channel, departure: Departure::Clean };
+                let _ = room.tell(leave).await;
+                self.peer.outbound.purge(channel);
+            }
+            return;
+        };
+        seat.joins -= 1;
         match outcome {
             Ok(room) => seat.room = room,
             Err(error) => {
                 let is_refused = error.code == protocol::ErrorCode::NotFound;
-                if let Some((_, asked)) = self.pending.take_if(|(wanted, _)| *wanted == project) {
+                if let Some(Pending::Joining(_, asked)) = self.pending.take_if(|pending| pending.is_for(project)) {
                     self.refuse(refusal(error), asked);
                 }
                 if self.has_channels(project) && !is_refused {
                     // A client that comes again reads its list anew; one that stays would miss events.
                     self.peer.outbound.close(CloseCode::ServiceRestart, "the log could not be read");
                 }
-                self.lose(project, UnsubscribedReason::Revoked);
+                self.lose(project, UnsubscribedReason::Revoked).await;
             }
         }
     }
@@ -208,9 +227,8 @@ impl Session {
                     self.stay(project, node).await;
                     users = self.news_of(project, node).map(|(users, _)| users);
                 }
-                self.answer(ServerMessage::Subscribed(Subscribed { channel, users }), request_id);
-                self.tell_state(project, channel).await;
-                self.push_backlog().await;
+                let answer = stamped(ServerMessage::Subscribed(Subscribed { channel, users }), request_id);
+                self.tell_state(project, channel, answer);
             }
             Asked::Presence(presence, _) => self.show(project, presence).await,
             Asked::Unsubscribe(..) => {}
@@ -241,11 +259,16 @@ impl Session {
         for node in left {
             self.go(node).await;
         }
-        let empty: Vec<ProjectId> = self.rooms.keys().copied().filter(|project| !self.needs(*project)).collect();
+        // A room is left when nothing is on its way into it any more.
+        let is_empty =
+            |(project, seat): (&ProjectId, &Seat)| (seat.joins == 0 && !self.needs(*project)).then_some(*project);
+        let empty: Vec<ProjectId> = self.rooms.iter().filter_map(is_empty).collect();
         for project in empty {
             self.leave_runs(project, Departure::Clean).await;
             let Some(seat) = self.rooms.remove(&project) else { continue };
             self.generation += 1;
+            // What is deleted there is not heard any more.
+            self.places.retain(|_, place| place.1 != project);
             let channel = Channel::Project(project);
             let leave = Message::Leave { session: self.peer.session, channel, departure: Departure::Clean };
             // A room that has closed has let go of its members.
@@ -257,16 +280,22 @@ impl Session {
     fn needs(&self, project: ProjectId) -> bool {
         self.has_channels(project)
             || self.own.values().any(|own| own.project == project)
-            || self.pending.as_ref().is_some_and(|(wanted, _)| *wanted == project)
+            || self.pending.as_ref().is_some_and(|pending| pending.is_for(project))
     }
 
     // What rooms do ---------------------------------------------------------------------------------------------
 
-    pub(super) fn notice(&mut self, notice: Notice) {
-        let Notice { channel, news, .. } = notice;
+    pub(super) async fn notice(&mut self, notice: Notice) {
+        let Notice { channel, generation, news } = notice;
+        if let Channel::Project(project) = channel
+            && self.rooms.get(&project).is_none_or(|seat| seat.generation != generation)
+        {
+            // Of a subscription that is over.
+            return;
+        }
         match (channel, news) {
             (Channel::Project(project), News::Lost(reason)) => {
-                self.lose(project, reason);
+                self.lose(project, reason).await;
                 // It may be the user who is gone.
                 self.look_at_ticket();
             }
@@ -281,16 +310,20 @@ impl Session {
     }
 
     /// A room is over for this session, with all channels in it and what waits of them.
-    fn lose(&mut self, project: ProjectId, reason: UnsubscribedReason) {
+    async fn lose(&mut self, project: ProjectId, reason: UnsubscribedReason) {
+        // The room may have let go of the seat before a place in it was taken: it lets go of all of them now.
+        let own: Vec<NodeId> =
+            self.own.iter().filter(|(_, own)| own.project == project).map(|(node, _)| *node).collect();
+        for node in own {
+            self.go(node).await;
+        }
         self.rooms.remove(&project);
         self.lose_runs(project);
         self.generation += 1;
         self.peer.outbound.purge(Channel::Project(project));
         self.out.purge(Channel::Project(project));
-        // The room has let go of its places as well.
-        self.own.retain(|_, own| own.project != project);
         self.places.retain(|_, place| place.1 != project);
-        if let Some((_, asked)) = self.pending.take_if(|(wanted, _)| *wanted == project) {
+        if let Some(Pending::Joining(_, asked)) = self.pending.take_if(|pending| pending.is_for(project)) {
             self.refuse(unauthorized(), asked);
         }
         let lost: Vec<Channel> =
@@ -324,47 +357,18 @@ impl Session {
             let _ = seat.room.tell(Message::Leave { session: self.peer.session, channel, departure }).await;
         }
     }
-
-    // State -----------------------------------------------------------------------------------------------------
-
-    /// Tells what locks there are, once for each channel; on a resumed ticket also what ended meanwhile. Events follow
-    /// from a position that is not later.
-    async fn tell_state(&mut self, project: ProjectId, channel: Channel) {
-        if self.stated.len() >= REMEMBERED_MAX || !self.stated.insert(channel) {
-            return;
-        }
-        let Some(org) = self.rooms.get(&project).map(|seat| seat.org) else { return };
-        let node = match channel {
-            Channel::Node(node) => Some(node),
-            Channel::Project(_) | Channel::Execution(_) | Channel::User => None,
-        };
-        match self.state_of(org, project, node).await {
-            Ok((messages, runs)) => {
-                for run in runs {
-                    self.runs.note_running(project, run);
-                }
-                for message in messages {
-                    self.out.push(&[stamped(message, None)], Lane::Durable, Channel::Project(project));
-                }
-            }
-            Err(error) => {
-                debug!(%error, "read the locks of a channel");
-                self.peer.outbound.close(CloseCode::ServiceRestart, "the locks could not be read");
-            }
-        }
-    }
 }
 
-fn unauthorized() -> Error {
+pub(super) fn unauthorized() -> Error {
     Error::new(ErrorCode::Unauthorized, "no such channel or node")
 }
 
-fn away() -> Error {
+pub(super) fn away() -> Error {
     Error::new(ErrorCode::InternalError, "the server cannot answer now: try again")
 }
 
 /// What a subscription is refused for, in the words of this dialect.
-fn refusal(error: protocol::Error) -> Error {
+pub(super) fn refusal(error: protocol::Error) -> Error {
     match error.code {
         protocol::ErrorCode::NotFound | protocol::ErrorCode::Forbidden => unauthorized(),
         _ => away(),

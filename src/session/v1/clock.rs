@@ -14,8 +14,6 @@ use crate::session::outbound::Lane;
 
 /// How long a session may outlive its parent session, s.
 const TOKEN_GRACE_S: i64 = 25;
-/// When unread notifications are pushed to a page that subscribes to nothing.
-const BACKLOG_AFTER: Duration = Duration::from_secs(1);
 /// How often a session notes that it lives.
 const SEEN_INTERVAL: Duration = Duration::from_secs(120);
 /// How soon a list that had no room is tried again.
@@ -30,9 +28,8 @@ impl Session {
         };
         let token_in = u64::try_from(self.page.identity.expires_at + TOKEN_GRACE_S - auth::now()).unwrap_or(0);
         let token = Instant::now() + Duration::from_secs(token_in.min(86_400));
-        let backlog = (!self.has_backlog).then_some(self.opened_at + BACKLOG_AFTER);
         let list = self.is_list_due.then(|| Instant::now() + RETRY_INTERVAL);
-        let others = [Some(self.seen_at + SEEN_INTERVAL), backlog, list, self.pace.next(), self.next_leave()];
+        let others = [Some(self.seen_at + SEEN_INTERVAL), self.backlog_due, list, self.pace.next(), self.next_leave()];
         others.into_iter().flatten().fold(heart.min(token), Instant::min)
     }
 
@@ -53,8 +50,8 @@ impl Session {
         if now >= self.seen_at + SEEN_INTERVAL {
             self.look_at_ticket();
         }
-        if !self.has_backlog && now >= self.opened_at + BACKLOG_AFTER {
-            self.push_backlog().await;
+        if self.backlog_due.is_some_and(|due| now >= due) {
+            self.push_backlog();
         }
         for (project, ready) in self.pace.due(now) {
             if self.is_for_us(project, &ready) {

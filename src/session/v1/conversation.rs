@@ -2,25 +2,26 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use glassbox_protocol::server::CloseCode;
 use glassbox_protocol::v1::client::Doing;
 use glassbox_protocol::v1::server::{Error, ErrorCode};
 use glassbox_protocol::v1::{ClientMessage, ServerMessage};
-use glassbox_protocol::{Channel, NodeId, NotificationId, OrgId, ProjectId, RequestId, UserId};
+use glassbox_protocol::{Channel, ExecutionId, NodeId, NotificationId, OrgId, ProjectId, UserId};
 use governor::DefaultDirectRateLimiter;
 use time::OffsetDateTime;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::channels::{Asked, Own, Seat, Subscription};
+use super::channels::{Asked, Own, Pending, Seat, Subscription};
 use super::inlet::{self, Incoming};
-use super::locks::Wish;
+use super::locks::{OwnRequest, Wish, Wished};
+use super::lookups::Done;
 use super::pace::Pace;
-use super::render::{About, Audience};
 use super::renderings::Ready;
 use super::runs::Runs;
 use super::{decode, stamped};
@@ -30,8 +31,8 @@ use crate::room::Room;
 use crate::room::frame::Frame;
 use crate::session::conversation::rate;
 use crate::session::hello::Farewell;
-use crate::session::outbound::{Lane, Outbound};
-use crate::session::peer::Peer;
+use crate::session::outbound::Outbound;
+use crate::session::peer::{Notice, Peer};
 use crate::session::socket::{self, Inbound, Reader};
 use crate::store::facts::Person;
 use crate::store::tickets::Opening;
@@ -49,6 +50,8 @@ const MALFORMED_BURST: u32 = 20;
 const RATE_REFUSALS_MAX: u32 = 200;
 /// What may wait for a room to be live.
 const DEFERRED_MAX: usize = 1000;
+/// When unread notifications are pushed to a page that subscribes to nothing.
+const BACKLOG_AFTER: Duration = Duration::from_secs(1);
 /// What was looked up and not told yet.
 const INCOMING_MAX: usize = 16;
 
@@ -68,11 +71,11 @@ pub(super) struct Session {
     pub(super) places: HashMap<NodeId, (OrgId, ProjectId)>,
     /// The channels whose locks were told.
     pub(super) stated: HashSet<Channel>,
-    /// What waits for a room to be live.
-    pub(super) pending: Option<(ProjectId, Asked)>,
+    /// What was asked and waits, for the database or for a room to be live.
+    pub(super) pending: Option<Pending>,
     /// What was asked after it.
     pub(super) deferred: VecDeque<Asked>,
-    pub(super) joins: JoinSet<(ProjectId, u32, Result<Arc<Room>, glassbox_protocol::Error>)>,
+    pub(super) joins: JoinSet<Joined>,
     pub(super) generation: u32,
     /// Where the user is by this connection.
     pub(super) own: HashMap<NodeId, Own>,
@@ -82,15 +85,23 @@ pub(super) struct Session {
     pub(super) lists: HashMap<NodeId, Vec<(UserId, Doing)>>,
     /// A list may differ from what was told.
     pub(super) is_list_due: bool,
-    pub(super) answers: JoinSet<()>,
-    pub(super) own_requests: VecDeque<RequestId>,
+    /// What is done beside the conversation, which goes on meanwhile.
+    pub(super) tasks: JoinSet<Done>,
+    /// What is asked about locks and waits for the place of the first.
+    pub(super) wishes: VecDeque<Wished>,
+    pub(super) is_locating: bool,
+    pub(super) own_requests: VecDeque<OwnRequest>,
     /// The runs whose steps come.
     pub(super) runs: Runs,
     pub(super) pace: Pace<(ProjectId, Ready)>,
     pub(super) heard_at: Option<OffsetDateTime>,
-    pub(super) has_backlog: bool,
+    /// When what was not heard is looked up, unless that is done or under way.
+    pub(super) backlog_due: Option<Instant>,
+    /// Since when everything unread has been told.
+    pub(super) backlog_at: Option<Instant>,
+    /// Since when the state of a channel has been told.
+    pub(super) stated_at: Option<Instant>,
     pub(super) told: HashSet<NotificationId>,
-    pub(super) opened_at: Instant,
     pub(super) seen_at: Instant,
     /// The client's last sign of life.
     pub(super) alive_at: Instant,
@@ -111,6 +122,19 @@ pub(super) enum Ended {
     Violation(CloseCode, &'static str),
     /// The queue says why.
     Closing,
+}
+
+type Joined = (ProjectId, u32, Result<Arc<Room>, glassbox_protocol::Error>);
+
+/// What happens next to a session.
+enum Next {
+    Inbound(Inbound),
+    Incoming(Option<Incoming>),
+    Joined(Result<Joined, JoinError>),
+    Done(Result<Done, JoinError>),
+    Followed(Result<(ExecutionId, Result<(), glassbox_protocol::Error>), JoinError>),
+    Notices(Vec<Notice>),
+    Clock,
 }
 
 impl Session {
@@ -140,13 +164,16 @@ impl Session {
             people: HashMap::new(),
             lists: HashMap::new(),
             is_list_due: false,
-            answers: JoinSet::new(),
+            tasks: JoinSet::new(),
+            wishes: VecDeque::new(),
+            is_locating: false,
             own_requests: VecDeque::new(),
             runs: Runs::default(),
             pace: Pace::default(),
-            has_backlog: false,
+            backlog_due: Some(now + BACKLOG_AFTER),
+            backlog_at: None,
+            stated_at: None,
             told: HashSet::new(),
-            opened_at: now,
             seen_at: now,
             alive_at: now,
             frames: rate(FRAMES_PER_SECOND, FRAMES_BURST),
@@ -162,6 +189,8 @@ impl Session {
     pub(super) async fn run(mut self, reader: Reader, write: &mut OwnedWriteHalf) -> Farewell {
         let (app, peer, out) = (Arc::clone(&self.app), Arc::clone(&self.peer), Arc::clone(&self.out));
         let (incoming, heard) = mpsc::channel(INCOMING_MAX);
+        // A sign-out while the socket was opened found no session to end.
+        self.look_at_ticket();
         let inlet = async {
             if let Err(error) = inlet::run(&app, &peer, &out, incoming).await {
                 warn!(%error, "a session of the older dialect cannot go on");
@@ -205,49 +234,52 @@ impl Session {
         loop {
             let peer = Arc::clone(&self.peer);
             let wake_at = self.wake_at();
-            tokio::select! {
-                inbound = reader.next() => {
-                    // Anything the client sends is a sign of life.
-                    self.is_pong_missing = false;
-                    // Not so the end of a stream that nobody closed: it may have been dead for long.
-                    if matches!(inbound, Inbound::Text(_) | Inbound::Pong | Inbound::Ping(_) | Inbound::Closed) {
-                        self.alive_at = Instant::now();
-                    }
-                    match inbound {
-                        Inbound::Text(text) => {
-                            if let Some(ended) = Box::pin(self.frame(&text)).await {
-                                return ended;
-                            }
-                        }
-                        Inbound::Pong => {}
-                        Inbound::Ping(payload) => self.out.send(Frame::pong(&payload)),
-                        Inbound::Closed => return Ended::Client,
-                        Inbound::Lost => return Ended::Lost,
-                        Inbound::Violation(code, reason) => return Ended::Violation(code, reason),
+            // Events that follow a state are told after it.
+            let may_hear = is_hearing && !matches!(self.pending, Some(Pending::Telling { .. }));
+            let others = async {
+                tokio::select! {
+                    inbound = reader.next() => Next::Inbound(inbound),
+                    incoming = heard.recv(), if may_hear => Next::Incoming(incoming),
+                    Some(joined) = self.joins.join_next() => Next::Joined(joined),
+                    Some(done) = self.tasks.join_next() => Next::Done(done),
+                    Some(followed) = self.runs.joins.join_next() => Next::Followed(followed),
+                }
+            };
+            // Lost rights come before all else, and no stream of frames keeps the clock from ticking.
+            let next = tokio::select! {
+                biased;
+                notices = peer.notices() => Next::Notices(notices),
+                () = sleep_until(wake_at) => Next::Clock,
+                next = others => next,
+            };
+            match next {
+                Next::Inbound(inbound) => {
+                    if let Some(ended) = self.inbound(inbound) {
+                        return ended;
                     }
                 }
-                incoming = heard.recv(), if is_hearing => match incoming {
-                    Some(incoming) => self.hear(incoming),
-                    None => {
-                        is_hearing = false;
-                        if let Some(closing) = self.peer.outbound.closing() {
-                            self.out.close(closing.code, closing.reason);
-                        }
-                    }
-                },
-                Some(joined) = self.joins.join_next() => {
-                    if let Ok((project, generation, outcome)) = joined {
-                        self.joined(project, generation, outcome);
+                Next::Incoming(Some(incoming)) => self.hear(incoming),
+                Next::Incoming(None) => {
+                    is_hearing = false;
+                    if let Some(closing) = self.peer.outbound.closing() {
+                        self.out.close(closing.code, closing.reason);
                     }
                 }
-                Some(_) = self.answers.join_next() => {}
-                Some(followed) = self.runs.joins.join_next() => self.followed(followed),
-                notices = peer.notices() => {
+                Next::Joined(Ok((project, generation, outcome))) => {
+                    Box::pin(self.joined(project, generation, outcome)).await;
+                }
+                Next::Done(Ok(done)) => self.done(done),
+                Next::Joined(Err(error)) | Next::Done(Err(error)) => {
+                    warn!(%error, "something that a session of the older dialect waited for");
+                    return Ended::Violation(CloseCode::InternalError, "something went wrong on the server");
+                }
+                Next::Followed(followed) => self.followed(followed),
+                Next::Notices(notices) => {
                     for notice in notices {
-                        self.notice(notice);
+                        Box::pin(self.notice(notice)).await;
                     }
                 }
-                () = sleep_until(wake_at) => {
+                Next::Clock => {
                     if let Some(ended) = Box::pin(self.clock()).await {
                         return ended;
                     }
@@ -259,42 +291,68 @@ impl Session {
 
     // What the client asks --------------------------------------------------------------------------------------
 
-    async fn frame(&mut self, text: &str) -> Option<Ended> {
+    fn inbound(&mut self, inbound: Inbound) -> Option<Ended> {
+        // Anything the client sends is a sign of life.
+        self.is_pong_missing = false;
+        // Not so the end of a stream that nobody closed: it may have been dead for long.
+        if matches!(inbound, Inbound::Text(_) | Inbound::Pong | Inbound::Ping(_) | Inbound::Closed) {
+            self.alive_at = Instant::now();
+        }
+        match inbound {
+            Inbound::Text(text) => return self.frame(&text),
+            Inbound::Pong => {}
+            Inbound::Ping(payload) => self.out.send(Frame::pong(&payload)),
+            Inbound::Closed => return Some(Ended::Client),
+            Inbound::Lost => return Some(Ended::Lost),
+            Inbound::Violation(code, reason) => return Some(Ended::Violation(code, reason)),
+        }
+        None
+    }
+
+    fn frame(&mut self, text: &str) -> Option<Ended> {
         let (message, request_id) = match decode::frame(text) {
             Ok(decoded) => decoded,
             Err(malformed) => {
-                let is_counted = malformed.error.code == ErrorCode::BadMessage;
+                // A page in demo mode has channels that do not exist: they count as any.
+                let is_channel = malformed.error.code == ErrorCode::InvalidChannel;
+                if is_channel && self.channel_frames.check().is_err() {
+                    return self.over_rate(malformed.request_id);
+                }
                 self.fail(malformed.error, malformed.request_id);
-                return (is_counted && self.malformed.check().is_err())
+                return (!is_channel && self.malformed.check().is_err())
                     .then_some(Ended::Violation(CloseCode::MalformedFrames, "too many malformed frames"));
             }
         };
         let is_within = match message {
-            ClientMessage::Ping => true,
             ClientMessage::Subscribe(_) | ClientMessage::Unsubscribe(_) => self.channel_frames.check().is_ok(),
-            ClientMessage::Presence(_) | ClientMessage::LockAcquire(_) | ClientMessage::LockRelease(_) => {
-                self.frames.check().is_ok()
-            }
+            ClientMessage::Presence(_)
+            | ClientMessage::LockAcquire(_)
+            | ClientMessage::LockRelease(_)
+            | ClientMessage::Ping => self.frames.check().is_ok(),
         };
         if !is_within {
-            self.fail(Error::new(ErrorCode::RateLimited, "too many frames: this one had no effect"), request_id);
-            self.rate_refusals += 1;
-            return (self.rate_refusals >= RATE_REFUSALS_MAX)
-                .then_some(Ended::Violation(CloseCode::RateExceeded, "rates exceeded again and again"));
+            return self.over_rate(request_id);
         }
-        if self.deferred.len() >= DEFERRED_MAX {
+        if self.deferred.len() >= DEFERRED_MAX || self.wishes.len() >= DEFERRED_MAX {
             self.fail(Error::new(ErrorCode::RateLimited, "too much waits to be done"), request_id);
             return None;
         }
         match message {
             ClientMessage::Ping => self.answer(ServerMessage::Pong {}, request_id),
-            ClientMessage::LockAcquire(lock) => self.lock(Wish::Acquire, lock.node_id, request_id).await,
-            ClientMessage::LockRelease(lock) => self.lock(Wish::Release, lock.node_id, request_id).await,
+            ClientMessage::LockAcquire(lock) => self.lock(Wish::Acquire, lock.node_id, request_id),
+            ClientMessage::LockRelease(lock) => self.lock(Wish::Release, lock.node_id, request_id),
             ClientMessage::Subscribe(named) => self.deferred.push_back(Asked::Subscribe(named.channel, request_id)),
             ClientMessage::Unsubscribe(named) => self.deferred.push_back(Asked::Unsubscribe(named.channel, request_id)),
             ClientMessage::Presence(presence) => self.deferred.push_back(Asked::Presence(presence, request_id)),
         }
         None
+    }
+
+    fn over_rate(&mut self, request_id: Option<String>) -> Option<Ended> {
+        self.fail(Error::new(ErrorCode::RateLimited, "too many frames: this one had no effect"), request_id);
+        self.rate_refusals += 1;
+        (self.rate_refusals >= RATE_REFUSALS_MAX)
+            .then_some(Ended::Violation(CloseCode::RateExceeded, "rates exceeded again and again"))
     }
 
     pub(super) fn answer(&self, message: ServerMessage, request_id: Option<String>) {
@@ -303,63 +361,6 @@ impl Session {
 
     pub(super) fn fail(&self, error: Error, request_id: Option<String>) {
         self.answer(ServerMessage::Error(error), request_id);
-    }
-
-    // What its rooms tell ---------------------------------------------------------------------------------------
-
-    fn hear(&mut self, incoming: Incoming) {
-        match incoming {
-            Incoming::Notification(notification) => self.notify(*notification),
-            Incoming::Synced { project, generation } => {
-                if let Some(seat) = self.seat(project, generation) {
-                    seat.is_synced = true;
-                }
-            }
-            Incoming::Present { project, generation, change, people } => {
-                let Some(seat) = self.seat(project, generation) else { return };
-                seat.is_present = true;
-                seat.view.apply(change, now_ms());
-                self.people.extend(people);
-                self.is_list_due = true;
-            }
-            Incoming::Event { project, generation, request, ready } => {
-                if self.seat(project, generation).is_some() {
-                    for ready in ready.iter() {
-                        self.tell(project, ready, request);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The room of a subscription, if it is still the same one.
-    fn seat(&mut self, project: ProjectId, generation: u32) -> Option<&mut Seat> {
-        self.rooms.get_mut(&project).filter(|seat| seat.generation == generation)
-    }
-
-    fn tell(&mut self, project: ProjectId, ready: &Ready, request: Option<RequestId>) {
-        if !self.is_for_us(project, ready) {
-            return;
-        }
-        match &ready.about {
-            // Whoever asked has the answer.
-            About::Lock if request.is_some_and(|request| self.own_requests.contains(&request)) => {}
-            About::Execution { id, status, has_trace: false } => {
-                self.runs.note(project, *id, status);
-                let now = Instant::now();
-                if let Some((project, ready)) = self.pace.take(*id, status, (project, ready.clone()), now) {
-                    self.out.push(&[ready.frame], Lane::Durable, Channel::Project(project));
-                }
-            }
-            About::Lock | About::Node | About::Execution { .. } => {
-                self.out.push(std::slice::from_ref(&ready.frame), Lane::Durable, Channel::Project(project));
-            }
-        }
-    }
-
-    pub(super) fn is_for_us(&self, project: ProjectId, ready: &Ready) -> bool {
-        self.channels.contains_key(&Channel::Project(project))
-            || (ready.audience == Audience::ProjectAndNode && self.channels.contains_key(&Channel::Node(ready.node)))
     }
 }
 

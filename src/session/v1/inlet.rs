@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glassbox_protocol::entity::Notification;
-use glassbox_protocol::server::{PresenceDiff, PresenceState, Synced};
+use glassbox_protocol::server::{PresenceDiff, PresenceState, Reset, Synced};
 use glassbox_protocol::{Channel, Event, EventFrame, OrgId, ProjectId, RequestId, Seq, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::presence::Change;
 use super::render::is_spoken;
-use super::renderings::Ready;
+use super::renderings::{Queued, Ready};
 use crate::app::App;
 use crate::room::frame::Frame;
 use crate::session::outbound::Outbound;
@@ -33,6 +33,13 @@ const TRIES_MAX: u32 = 14;
 pub enum Incoming {
     /// A room is live for it from here on.
     Synced {
+        /// Which.
+        project: ProjectId,
+        /// The subscription.
+        generation: u32,
+    },
+    /// A room cannot go on from where it was.
+    Reset {
         /// Which.
         project: ProjectId,
         /// The subscription.
@@ -84,6 +91,8 @@ struct Head<'a> {
 /// then waits in the queue before this, which has a bound.
 pub async fn run(app: &App, peer: &Peer, out: &Outbound, incoming: mpsc::Sender<Incoming>) -> anyhow::Result<()> {
     while let Some(frames) = peer.outbound.take().await {
+        out.has_room().await;
+        prepare(app, &frames).await;
         for frame in &frames {
             out.has_room().await;
             if let Some(understood) = understand(app, frame).await?
@@ -95,6 +104,30 @@ pub async fn run(app: &App, peer: &Peer, out: &Outbound, incoming: mpsc::Sender<
         peer.outbound.written();
     }
     Ok(())
+}
+
+/// Has what several events of a room do not say looked up at once.
+async fn prepare(app: &App, frames: &[Frame]) {
+    if frames.len() < 2 {
+        return;
+    }
+    let heads: Vec<(Head<'_>, &[u8])> = frames
+        .iter()
+        .filter_map(|frame| serde_json::from_slice(frame.payload()).ok().map(|head| (head, frame.payload())))
+        .collect();
+    let mut events: HashMap<ProjectId, Vec<Queued<'_>>> = HashMap::new();
+    for (head, text) in &heads {
+        if let (Some(Channel::Project(project)), Some(seq), Some(at)) = (head.channel, head.seq, &head.at)
+            && is_spoken(&head.kind)
+        {
+            events.entry(project).or_default().push((project.0, seq, at, text));
+        }
+    }
+    for (project, events) in events.into_iter().filter(|(_, events)| events.len() > 1) {
+        if let Ok(Some(org)) = org_of(app, project).await {
+            app.sessions.renderings.prepare(&app.database, org, project, &events).await;
+        }
+    }
 }
 
 async fn understand(app: &App, frame: &Frame) -> anyhow::Result<Option<Incoming>> {
@@ -131,6 +164,10 @@ async fn understand(app: &App, frame: &Frame) -> anyhow::Result<Option<Incoming>
             "synced" => {
                 let Synced { channel, generation, .. } = serde_json::from_str(payload)?;
                 project_of(channel).map(|project| Incoming::Synced { project, generation })
+            }
+            "reset" => {
+                let Reset { channel, generation, .. } = serde_json::from_str(payload)?;
+                project_of(channel).map(|project| Incoming::Reset { project, generation })
             }
             "presence_state" => {
                 let PresenceState { channel, generation, members } = serde_json::from_str(payload)?;

@@ -7,15 +7,18 @@ use glassbox_protocol::client::{LockAcquire, LockRelease};
 use glassbox_protocol::event::ReleaseReason;
 use glassbox_protocol::v1::ServerMessage;
 use glassbox_protocol::v1::server::{Error, ErrorCode, LockReleased};
-use glassbox_protocol::{self as protocol, Command, Fence, NodeId, ProjectId, RequestId, UserId};
+use glassbox_protocol::{self as protocol, Channel, Command, Fence, NodeId, OrgId, ProjectId, RequestId, UserId};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::conversation::Session;
+use super::lookups::Done;
 use super::render::Facts;
-use super::stamped;
+use super::renderings::Ready;
+use crate::room::frame::Frame;
 use crate::room::writer::{Answer, Reply, Request};
+use crate::session::outbound::Lane;
 use crate::store::commands::CommandKey;
 use crate::store::members;
 
@@ -57,29 +60,87 @@ struct Holder {
     lock_expires_at: Option<String>,
 }
 
+/// Something that is asked about a lock.
+pub(super) struct Wished {
+    wish: Wish,
+    node: NodeId,
+    request_id: Option<String>,
+    deadline: Instant,
+}
+
+/// A request of this connection, until its event has come, if it has one.
+pub(super) struct OwnRequest {
+    request: RequestId,
+    project: ProjectId,
+    node: NodeId,
+    is_answered: bool,
+    /// Its event, which came before the answer,
+    event: Option<Frame>,
+    /// and the last one of the same lock after that.
+    newer: Option<Frame>,
+}
+
+impl OwnRequest {
+    /// Whether it is one of a project and has its answer.
+    pub(super) fn is_answered_in(&self, project: ProjectId) -> bool {
+        self.is_answered && self.project == project
+    }
+}
+
+/// The answer to a request.
+pub(super) struct Answered {
+    request: RequestId,
+    request_id: Option<String>,
+    outcome: Result<ServerMessage, Error>,
+}
+
 impl Session {
     /// Hands the wish to the writer of the node's room, in the order in which wishes come; the answer comes later.
-    pub(super) async fn lock(&mut self, wish: Wish, node: NodeId, request_id: Option<String>) {
-        let deadline = Instant::now() + ANSWER_DEADLINE;
-        let located = match self.places.get(&node) {
-            Some(place) => Ok(Some(*place)),
-            None => match timeout_at(deadline, members::locate_node(&self.app.database, node)).await {
-                Ok(located) => located.map_err(|_| away()),
-                Err(_) => Err(away()),
-            },
-        };
-        let (org, project) = match located {
-            Ok(Some(place)) => place,
-            Ok(None) => return self.fail(not_found(), request_id),
-            Err(error) => return self.fail(error, request_id),
-        };
+    pub(super) fn lock(&mut self, wish: Wish, node: NodeId, request_id: Option<String>) {
+        self.wishes.push_back(Wished { wish, node, request_id, deadline: Instant::now() + ANSWER_DEADLINE });
+        self.next_wishes();
+    }
+
+    fn next_wishes(&mut self) {
+        while !self.is_locating
+            && let Some(wished) = self.wishes.pop_front()
+        {
+            if let Some((org, project)) = self.places.get(&wished.node) {
+                self.submit(wished, *org, *project);
+                continue;
+            }
+            self.is_locating = true;
+            let app = Arc::clone(&self.app);
+            self.tasks.spawn(async move {
+                let place = match timeout_at(wished.deadline, members::locate_node(&app.database, wished.node)).await {
+                    Ok(Ok(place)) => place.ok_or_else(not_found),
+                    Ok(Err(_)) | Err(_) => Err(away()),
+                };
+                Done::Located(wished, place)
+            });
+        }
+    }
+
+    /// The node of the first wish was looked up.
+    pub(super) fn located(&mut self, wished: Wished, place: Result<(OrgId, ProjectId), Error>) {
+        self.is_locating = false;
+        match place {
+            Ok((org, project)) => self.submit(wished, org, project),
+            Err(error) => self.fail(error, wished.request_id),
+        }
+        self.next_wishes();
+    }
+
+    fn submit(&mut self, wished: Wished, org: OrgId, project: ProjectId) {
+        let Wished { wish, node, request_id, deadline } = wished;
         let Ok(room) = self.app.rooms.open(project, org) else { return self.fail(away(), request_id) };
         let command = match wish {
             Wish::Acquire => Command::LockAcquire(LockAcquire { node_id: node, ttl_ms: Some(TTL_MS), wait: None }),
             Wish::Release => Command::LockRelease(LockRelease { node_id: node, fence: None }),
         };
         let request = RequestId::random();
-        self.own_requests.push_back(request);
+        let own = OwnRequest { request, project, node, is_answered: false, event: None, newer: None };
+        self.own_requests.push_back(own);
         if self.own_requests.len() > REQUESTS_MAX {
             self.own_requests.pop_front();
         }
@@ -90,16 +151,51 @@ impl Session {
         if let Err(refused) = room.submit(command) {
             refused.answer(Err(protocol::Error::new(protocol::ErrorCode::ProjectBusy, "too many commands wait")));
         }
-        let (peer, out) = (Arc::clone(&self.peer), Arc::clone(&self.out));
-        self.answers.spawn(async move {
-            let answer = match timeout_at(deadline, answer).await {
-                Ok(Ok(answer)) => told(wish, project, node, &peer.user, answer),
+        let user = self.peer.user.clone();
+        self.tasks.spawn(async move {
+            let outcome = match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => told(wish, project, node, &user, answer),
                 Ok(Err(_)) | Err(_) => Err(away()),
             };
-            let message = answer.unwrap_or_else(ServerMessage::Error);
-            out.send(stamped(message, request_id));
-            peer.answered();
+            Done::Answered(Answered { request, request_id, outcome })
         });
+    }
+
+    /// Tells the answer, and what makes it right if events of the same lock have come before it.
+    pub(super) fn answered(&mut self, answered: Answered) {
+        let Answered { request, request_id, outcome } = answered;
+        let at = self.own_requests.iter().position(|own| own.request == request);
+        let is_done = outcome.is_ok();
+        self.answer(outcome.unwrap_or_else(ServerMessage::Error), request_id);
+        self.peer.answered();
+        let Some(at) = at else { return };
+        if is_done && self.own_requests[at].event.is_none() {
+            self.own_requests[at].is_answered = true;
+            return;
+        }
+        // What got no answer in time may have been done all the same, or be done later: then its event is news.
+        let Some(own) = self.own_requests.remove(at) else { return };
+        let late = own.event.filter(|_| !is_done).into_iter().chain(own.newer);
+        for frame in late {
+            self.out.push(&[frame], Lane::Durable, Channel::Project(own.project));
+        }
+    }
+
+    /// Whether an event of a lock is what this connection has an answer for, or will have. Not if something else became
+    /// of the lock between the answer and the event: told after the answer, it would have the last word.
+    pub(super) fn is_answered_apart(&mut self, ready: &Ready, request: Option<RequestId>) -> bool {
+        if let Some(at) = self.own_requests.iter().position(|own| Some(own.request) == request) {
+            match self.own_requests[at].is_answered {
+                true => drop(self.own_requests.remove(at)),
+                false => self.own_requests[at].event = Some(ready.frame.clone()),
+            }
+            return true;
+        }
+        self.own_requests.retain(|own| own.node != ready.node || !own.is_answered);
+        for own in self.own_requests.iter_mut().filter(|own| own.node == ready.node && own.event.is_some()) {
+            own.newer = Some(ready.frame.clone());
+        }
+        false
     }
 }
 

@@ -1,16 +1,24 @@
 //! Notifications in the older dialect: what is new as it comes, and what came while no page of the user was there.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use glassbox_protocol::entity::Notification;
 use glassbox_protocol::v1::ServerMessage;
 use glassbox_protocol::v1::server as v1;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::conversation::Session;
+use super::lookups::{Done, LOOKUP_DEADLINE};
 use super::stamped;
 use crate::store::{Tenant, notifications};
 
 /// Most notifications that are pushed to a page that has just come.
 const BACKLOG_MAX: i64 = 50;
+/// How soon they are asked for again when the database was away.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Pushes a notification, unless the page has it.
@@ -23,18 +31,24 @@ impl Session {
         self.out.send(stamped(message, None));
     }
 
-    /// Pushes what the user has not read and no page of theirs was there to hear.
-    pub(super) async fn push_backlog(&mut self) {
-        if self.has_backlog {
+    /// Looks up what the user has not read and no page of theirs was there to hear.
+    pub(super) fn push_backlog(&mut self) {
+        if self.backlog_due.take().is_none() {
             return;
         }
-        self.has_backlog = true;
-        let user = self.peer.user.id;
-        let read = async {
-            let mut tx = self.app.database.begin(&Tenant::user(user)).await?;
-            notifications::unread_since(&mut tx, user, self.heard_at, BACKLOG_MAX).await
+        let (app, user, heard_at) = (Arc::clone(&self.app), self.peer.user.id, self.heard_at);
+        let read = async move {
+            let mut tx = app.database.begin(&Tenant::user(user)).await?;
+            notifications::unread_since(&mut tx, user, heard_at, BACKLOG_MAX).await
         };
-        match read.await {
+        self.tasks.spawn(async move {
+            Done::Backlog(timeout(LOOKUP_DEADLINE, read).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)))
+        });
+    }
+
+    /// Pushes what was found.
+    pub(super) fn tell_backlog(&mut self, found: sqlx::Result<Vec<Box<RawValue>>>) {
+        match found {
             Ok(rows) => {
                 for row in rows {
                     match serde_json::from_str(row.get()) {
@@ -42,9 +56,12 @@ impl Session {
                         Err(error) => warn!(%error, "a notification cannot be read"),
                     }
                 }
+                self.backlog_at = Some(Instant::now());
             }
-            // They are in the list that REST serves.
-            Err(error) => warn!(%error, "read unread notifications"),
+            Err(error) => {
+                warn!(%error, "read unread notifications, trying again");
+                self.backlog_due = Some(Instant::now() + RETRY_INTERVAL);
+            }
         }
     }
 }

@@ -7,7 +7,9 @@ use glassbox_protocol::server::CloseCode;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::channels::Pending;
 use super::conversation::Session;
+use super::lookups::Done;
 use crate::app::App;
 use crate::auth::Page;
 use crate::store::Tenant;
@@ -26,20 +28,28 @@ impl Session {
     }
 
     fn sign(&self) -> Sign {
-        Sign { session: self.page.session, ago: self.alive_at.elapsed(), has_told: self.has_backlog }
+        // What was queued after the last sign of life may not have arrived.
+        let has_come = |at: Option<Instant>| at.is_some_and(|at| at < self.alive_at);
+        Sign {
+            session: self.page.session,
+            ago: self.alive_at.elapsed(),
+            has_stated: has_come(self.stated_at) && !matches!(self.pending, Some(Pending::Telling { .. })),
+            has_told: has_come(self.backlog_at),
+        }
     }
 
     /// Notes that the session lives, and ends it if it should not: on another instance nobody else would.
     pub(super) fn look_at_ticket(&mut self) {
         self.seen_at = Instant::now();
         let (app, peer, page, sign) = (Arc::clone(&self.app), Arc::clone(&self.peer), self.page.clone(), self.sign());
-        self.answers.spawn(async move {
+        self.tasks.spawn(async move {
             match note_seen(&app, &page, sign).await {
                 Ok(Standing::Newest) => {}
                 Ok(Standing::Replaced) => peer.outbound.close(CloseCode::Replaced, "a newer connection took over"),
                 Ok(Standing::Gone) => peer.outbound.close(CloseCode::AccessRevoked, "the user is gone"),
                 Err(error) => warn!(%error, "note that a session lives"),
             }
+            Done::Noted
         });
     }
 }

@@ -8,25 +8,22 @@ use std::time::Duration;
 
 use glassbox_protocol::client::PresenceFields;
 use glassbox_protocol::entity::Position;
-use glassbox_protocol::event::ReleaseReason;
 use glassbox_protocol::v1::ServerMessage;
 use glassbox_protocol::v1::client::{Doing, Presence};
-use glassbox_protocol::v1::server::{LockReleased, NodeDeleted, PresenceUpdate, PresenceUser};
-use glassbox_protocol::{Channel, ExecutionId, NodeId, OrgId, ProjectId, SessionId, UserId};
+use glassbox_protocol::v1::server::{PresenceUpdate, PresenceUser};
+use glassbox_protocol::{Channel, NodeId, ProjectId, SessionId, UserId};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use super::conversation::{Session, now_ms};
 use super::presence::{Seen, difference, new_place, word_of};
-use super::render::{Facts, email_of, person};
-use super::runs::FOLLOWED_MAX;
+use super::render::{email_of, person};
 use super::stamped;
 use crate::config::PRESENCE_GRACE;
 use crate::room::Message;
 use crate::room::presence::Departure;
 use crate::session::outbound::Lane;
-use crate::store::{Tenant, facts};
 
 /// How long others see somebody after an `unsubscribe`; longer than a page takes to come back.
 const GRACE: Duration = Duration::from_secs(3);
@@ -173,7 +170,7 @@ impl Session {
         node: NodeId,
     ) -> Option<(Vec<PresenceUser>, (UserId, Doing, Option<Position>))> {
         let seat = self.rooms.get(&project).filter(|seat| seat.is_present)?;
-        let now = seat.view.list(node);
+        let now = seat.view.list(node, self.peer.user.id);
         let former = self.lists.get(&node).map_or(&[][..], Vec::as_slice);
         let (user, doing) = difference(former, &now)?;
         if self.lists.len() >= LISTS_MAX {
@@ -197,47 +194,5 @@ impl Session {
             action: seen.doing,
             last_seen: at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default(),
         }
-    }
-
-    /// What the first `subscribe` to a channel is told: what ended while the page was away, then the present locks. With
-    /// the runs that are under way.
-    pub(super) async fn state_of(
-        &self,
-        org: OrgId,
-        project: ProjectId,
-        node: Option<NodeId>,
-    ) -> sqlx::Result<(Vec<ServerMessage>, Vec<ExecutionId>)> {
-        let mut tx = self.app.database.begin(&Tenant::member(org, self.peer.user.id)).await?;
-        let mut messages = Vec::new();
-        if let Some(since) = self.since {
-            let missed = facts::missed(&mut tx, project, node, since).await?;
-            messages.extend(missed.unlocked.into_iter().map(|node_id| {
-                ServerMessage::LockReleased(LockReleased {
-                    project_id: project,
-                    node_id,
-                    locked_by: None,
-                    locked_by_email: None,
-                    user_email: None,
-                    user_name: None,
-                    released_by: None,
-                    reason: ReleaseReason::Released,
-                })
-            }));
-            messages.extend(missed.deleted.into_iter().map(|node_id| {
-                let message = NodeDeleted { project_id: project, node_id, deleted_by: None, updated_by: None };
-                ServerMessage::NodeDeleted(message)
-            }));
-        }
-        let locks = facts::locks(&mut tx, project, node).await?;
-        let runs = facts::active_runs(&mut tx, project, node, FOLLOWED_MAX).await?;
-        drop(tx);
-        let holders: Vec<UserId> = locks.iter().map(facts::Lock::holder).collect();
-        let people = self.app.sessions.renderings.people(&self.app.database, org, &holders).await?;
-        let facts = Facts { people, ..Facts::default() };
-        messages.extend(locks.into_iter().map(|lock| {
-            let (node, holder) = (lock.node(), lock.holder());
-            ServerMessage::LockAcquired(facts.lock_acquired(project, node, holder, lock.locked_at, lock.expires_at))
-        }));
-        Ok((messages, runs))
     }
 }

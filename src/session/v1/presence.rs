@@ -15,6 +15,8 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 /// Longest list.
 const USERS_MAX: usize = 50;
+/// How long a place that was left is remembered, ms: a room and the instances beside it have heard of it by then.
+const OWN_REMEMBERED_MS: i64 = 120_000;
 
 /// Makes the name of a new place, which tells when somebody came there to whoever hears of it.
 pub fn new_place() -> SessionId {
@@ -72,19 +74,19 @@ struct Stay {
 pub struct View {
     entries: HashMap<SessionId, Entry>,
     nodes: HashMap<NodeId, HashMap<UserId, Stay>>,
-    /// The places of this connection: what it does itself it knows before the room does.
-    own: HashSet<SessionId>,
+    /// The places of this connection, and when they were left: what it does itself it knows before the room does.
+    own: HashMap<SessionId, Option<i64>>,
 }
 
 impl View {
-    /// Takes over what the room tells.
-    pub fn apply(&mut self, change: Change, now_ms: i64) {
+    /// Takes over what the room tells; whether a list may differ now.
+    pub fn apply(&mut self, change: Change, now_ms: i64) -> bool {
         let mut touched = HashSet::new();
         match change {
             Change::All(members) => {
                 let present: HashSet<SessionId> = members.iter().map(|m| m.session_id).collect();
                 let own = &self.own;
-                for (_, gone) in self.entries.extract_if(|id, _| !present.contains(id) && !own.contains(id)) {
+                for (_, gone) in self.entries.extract_if(|id, _| !present.contains(id) && !own.contains_key(id)) {
                     touched.extend(gone.node);
                 }
                 for member in members {
@@ -92,24 +94,32 @@ impl View {
                 }
             }
             Change::Some { joins, leaves, updates } => {
-                for session in leaves.into_iter().filter(|id| !self.own.contains(id)) {
+                for session in leaves.into_iter().filter(|id| !self.own.contains_key(id)) {
                     touched.extend(self.entries.remove(&session).and_then(|gone| gone.node));
                 }
                 for member in joins {
                     self.enter(member, now_ms, &mut touched);
                 }
-                for update in updates.into_iter().filter(|u| !self.own.contains(&u.session_id)) {
-                    if let Some(entry) = self.entries.get_mut(&update.session_id) {
-                        touched.extend(entry.node);
-                        entry.show(&update.state);
-                        touched.extend(entry.node);
+                for update in updates.into_iter().filter(|u| !self.own.contains_key(&u.session_id)) {
+                    let Some(entry) = self.entries.get_mut(&update.session_id) else { continue };
+                    let former = entry.node;
+                    entry.show(&update.state);
+                    if update.state.node_id.is_some() || update.state.action.is_some() {
+                        touched.extend([former, entry.node].into_iter().flatten());
+                    } else if let Some(node) = entry.node
+                        && let Some(stay) = self.nodes.get_mut(&node).and_then(|stays| stays.get_mut(&entry.user))
+                    {
+                        // Most updates move a pointer, and no list differs for that.
+                        stay.cursor = entry.cursor;
                     }
                 }
             }
         }
+        let is_news = !touched.is_empty();
         for node in touched {
             self.look_at(node, now_ms);
         }
+        is_news
     }
 
     /// This connection is on a node, in a place of its own, or does something else there.
@@ -122,23 +132,28 @@ impl View {
         cursor: Option<Position>,
         now_ms: i64,
     ) {
-        self.own.insert(place);
+        self.own.retain(|_, left| left.is_none_or(|at| now_ms < at + OWN_REMEMBERED_MS));
+        self.own.insert(place, None);
         self.entries.insert(place, Entry { user, node: Some(node), doing, cursor, came_ms: came_ms(place, now_ms) });
         self.look_at(node, now_ms);
     }
 
     /// This connection has left one of its places; what the room still tells of it is old.
     pub fn take(&mut self, place: SessionId, now_ms: i64) {
+        self.own.insert(place, Some(now_ms));
         if let Some(node) = self.entries.remove(&place).and_then(|gone| gone.node) {
             self.look_at(node, now_ms);
         }
     }
 
-    /// Who is on a node, by arrival, then by id.
-    pub fn list(&self, node: NodeId) -> Vec<Seen> {
+    /// Who is on a node, by arrival, then by id; the reader among them, who stands last if the list is too long.
+    pub fn list(&self, node: NodeId, reader: UserId) -> Vec<Seen> {
         let Some(stays) = self.nodes.get(&node) else { return Vec::new() };
         let mut stays: Vec<(&UserId, &Stay)> = stays.iter().collect();
         stays.sort_unstable_by_key(|(user, stay)| (stay.arrived_ms, **user));
+        if let Some(at) = stays.iter().position(|(user, _)| **user == reader).filter(|at| *at >= USERS_MAX) {
+            stays.swap(USERS_MAX - 1, at);
+        }
         stays.truncate(USERS_MAX);
         let seen = |(user, stay): (&UserId, &Stay)| Seen {
             user: *user,
@@ -150,7 +165,7 @@ impl View {
     }
 
     fn enter(&mut self, member: PresentMember, now_ms: i64, touched: &mut HashSet<NodeId>) {
-        if self.own.contains(&member.session_id) {
+        if self.own.contains_key(&member.session_id) {
             return;
         }
         let came_ms = match self.entries.get(&member.session_id) {
@@ -285,12 +300,12 @@ mod tests {
         let (mut view, node, user) = (View::default(), NodeId::random(), UserId::random());
         let (one, two) = (SessionId::random(), SessionId::random());
         view.apply(joins(vec![member(one, user, node, "viewing"), member(two, user, node, "idle")]), 10);
-        let seen = view.list(node);
+        let seen = view.list(node, UserId::random());
         assert_eq!((seen.len(), seen[0].doing), (1, Doing::Viewing));
         view.apply(leaves(one), 20);
-        assert_eq!(view.list(node)[0].doing, Doing::Idle, "what the other tab does");
+        assert_eq!(view.list(node, UserId::random())[0].doing, Doing::Idle, "what the other tab does");
         view.apply(leaves(two), 30);
-        assert!(view.list(node).is_empty() && view.nodes.is_empty());
+        assert!(view.list(node, UserId::random()).is_empty() && view.nodes.is_empty());
     }
 
     #[test]
@@ -300,13 +315,13 @@ mod tests {
         let (before, after, other) = (SessionId::random(), SessionId::random(), SessionId::random());
         view.apply(joins(vec![member(before, ann, node, "viewing")]), 10);
         view.apply(joins(vec![member(other, bob, node, "viewing")]), 20);
-        let list = view.list(node);
+        let list = view.list(node, UserId::random());
         view.apply(joins(vec![member(after, ann, node, "viewing")]), 30);
         view.apply(leaves(before), 40);
-        assert_eq!(view.list(node), list, "arrival and last change are those of the user");
+        assert_eq!(view.list(node, UserId::random()), list, "arrival and last change are those of the user");
         let all = vec![member(after, ann, node, "viewing"), member(other, bob, node, "viewing")];
         view.apply(Change::All(all), 50);
-        assert_eq!(view.list(node), list);
+        assert_eq!(view.list(node, UserId::random()), list);
     }
 
     #[test]
@@ -315,10 +330,10 @@ mod tests {
         view.put(place, user, node, Doing::Editing, None, 10);
         view.apply(joins(vec![member(place, user, node, "viewing")]), 20);
         view.apply(Change::All(Vec::new()), 30);
-        assert_eq!(view.list(node)[0].doing, Doing::Editing);
+        assert_eq!(view.list(node, UserId::random())[0].doing, Doing::Editing);
         view.take(place, 40);
         view.apply(joins(vec![member(place, user, node, "viewing")]), 50);
-        assert!(view.list(node).is_empty());
+        assert!(view.list(node, UserId::random()).is_empty());
     }
 
     #[test]
@@ -328,8 +343,10 @@ mod tests {
         for (n, user) in (0..).zip(&users) {
             view.apply(joins(vec![member(SessionId::random(), *user, node, "viewing")]), n);
         }
-        let seen: Vec<UserId> = view.list(node).iter().map(|seen| seen.user).collect();
+        let seen: Vec<UserId> = view.list(node, UserId::random()).iter().map(|seen| seen.user).collect();
         assert_eq!(seen, users[..USERS_MAX]);
+        let of_last: Vec<UserId> = view.list(node, users[59]).iter().map(|seen| seen.user).collect();
+        assert_eq!((&of_last[..USERS_MAX - 1], of_last[USERS_MAX - 1]), (&users[..USERS_MAX - 1], users[59]));
     }
 
     #[test]

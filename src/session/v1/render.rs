@@ -9,7 +9,11 @@ use glassbox_protocol::v1::server as v1;
 use glassbox_protocol::{Event, EventFrame, ExecutionId, NodeId, ProjectId, UserId};
 use serde_json::{Map, Value};
 
-use crate::store::facts::{Person, Progress, Run};
+use crate::store::facts::{Outline, Person, Progress, Run};
+
+mod wanted;
+
+pub use wanted::{Wanted, wanted};
 
 /// What an event does not say itself.
 #[derive(Default)]
@@ -18,21 +22,12 @@ pub struct Facts {
     pub people: HashMap<UserId, Arc<Person>>,
     /// The nodes that it is about, as they are now.
     pub nodes: HashMap<NodeId, Node>,
+    /// Of those of which little is said, that.
+    pub outlines: HashMap<NodeId, Outline>,
     /// How far the run is that it is about.
     pub progress: Option<Progress>,
     /// That run, for a step of it.
     pub run: Option<Run>,
-}
-
-/// Of what an event needs [`Facts`].
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Of these people.
-    pub people: Vec<UserId>,
-    /// Of these nodes.
-    pub nodes: Vec<NodeId>,
-    /// Of this run.
-    pub execution: Option<ExecutionId>,
 }
 
 /// Who gets a message.
@@ -49,6 +44,8 @@ pub enum Audience {
 pub enum About {
     /// Nothing special.
     Node,
+    /// A node that is no longer there.
+    Deletion,
     /// A lock: whoever asked for it has an answer of their own.
     Lock,
     /// A run; updates that only change numbers are sent now and then.
@@ -92,41 +89,6 @@ pub fn is_spoken(kind: &str) -> bool {
             | "notification"
             | "notifications_read"
     )
-}
-
-/// What has to be known to render an event.
-pub fn wanted(frame: &EventFrame) -> Wanted {
-    let mut wanted = Wanted::default();
-    if let Some(Actor::User { id }) = frame.by {
-        wanted.people.push(id);
-    }
-    match &frame.event {
-        Event::NodeUpdated { node_id, .. }
-        | Event::NodeInputAdded { node_id, .. }
-        | Event::NodeInputRemoved { node_id, .. }
-        | Event::NodeOutputAdded { node_id, .. }
-        | Event::NodeOutputRemoved { node_id, .. }
-        | Event::NodeCreated { node_id, .. }
-        | Event::NodeRestored { node_id, .. } => wanted.nodes.push(*node_id),
-        Event::NodesMoved { moves } => wanted.nodes.extend(moves.iter().map(|m| m.node_id)),
-        Event::FileUpdate { node_ids, .. } => wanted.nodes.extend(node_ids),
-        Event::LockAcquired { locked_by, .. } | Event::LockReleased { locked_by, .. } => wanted.people.push(*locked_by),
-        Event::ExecutionUpdate { execution_id, .. } => wanted.execution = Some(*execution_id),
-        Event::TraceEvent(trace) => wanted.execution = Some(trace.execution_id),
-        Event::NodeDeleted { .. }
-        | Event::DependencyAdded { .. }
-        | Event::DependencyRemoved { .. }
-        | Event::LockRenewed { .. }
-        | Event::ExecutionClosed { .. }
-        | Event::MemberAdded { .. }
-        | Event::MemberUpdated { .. }
-        | Event::MemberRemoved { .. }
-        | Event::ProjectUpdated { .. }
-        | Event::ProjectDeleted {}
-        | Event::Notification { .. }
-        | Event::NotificationsRead { .. } => {}
-    }
-    wanted
 }
 
 /// Renders an event; most become one message, some become one for each node, some nothing.
@@ -184,7 +146,8 @@ pub fn event(project: ProjectId, frame: EventFrame, facts: &Facts) -> Vec<Render
         Event::NodeDeleted { node_id } => {
             let message =
                 v1::NodeDeleted { project_id: project, node_id, deleted_by: by.clone(), updated_by: by.clone() };
-            vec![Rendered::of_node(node_id, ServerMessage::NodeDeleted(message))]
+            let message = ServerMessage::NodeDeleted(message);
+            vec![Rendered { about: About::Deletion, ..Rendered::of_node(node_id, message) }]
         }
         Event::LockAcquired { node_id, locked_by, locked_at, expires_at, .. } => {
             let message = facts.lock_acquired(project, node_id, locked_by, locked_at, expires_at);
@@ -277,13 +240,18 @@ impl Renderer<'_> {
         Whole(is_whole): Whole,
     ) -> Option<Rendered> {
         let node = self.facts.nodes.get(&node_id);
+        let (version_now, title, status) = match (node, self.facts.outlines.get(&node_id)) {
+            (Some(node), _) => (Some(node.version), Some(&node.title), Some(&node.status)),
+            (None, Some(now)) => (Some(now.version), Some(&now.title), Some(&now.status)),
+            (None, None) => (None, None, None),
+        };
         let text = |name: &str| changes.get(name).and_then(Value::as_str).map(str::to_owned);
         let message = v1::NodeUpdated {
             project_id: self.project,
             node_id,
-            version: version.or(node.map(|node| node.version))?,
-            title: node.map(|node| node.title.clone()).or_else(|| text("title")),
-            status: node.map(|node| node.status.clone()).or_else(|| text("status")),
+            version: version.or(version_now)?,
+            title: title.cloned().or_else(|| text("title")),
+            status: status.cloned().or_else(|| text("status")),
             updated_by: self.by.cloned(),
             updated_at: self.at.to_owned(),
             node: node.filter(|_| is_whole).cloned(),

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use glassbox_protocol::{Event, EventFrame, ExecutionId, NodeId, OrgId, ProjectId, Seq, UserId};
 use moka::sync::Cache;
-use tokio::sync::OnceCell;
-use tracing::error;
+use tokio::sync::{Mutex, OnceCell};
+use tracing::{debug, error};
 use uuid::Uuid;
 
-use super::render::{self, About, Audience, Facts, Rendered};
+use super::render::{self, About, Audience, Facts, Rendered, Wanted};
 use super::stamped;
 use crate::room::frame::Frame;
 use crate::store::facts::{self, Person};
@@ -43,18 +43,23 @@ pub struct Ready {
 /// Names an event by its stream and number; its time tells lives of the log apart.
 type Key = (Uuid, Seq, String);
 type Slot = Arc<OnceCell<Arc<[Ready]>>>;
+/// An event as it is queued: its stream, number and time, and its text.
+pub type Queued<'a> = (Uuid, Seq, &'a str, &'a [u8]);
 
 /// What the sessions of an instance share.
 pub struct Renderings {
     events: Cache<Key, Slot>,
     people: Cache<(OrgId, UserId), Arc<Person>>,
     runs: Cache<ExecutionId, (OrgId, ProjectId)>,
+    /// Held while several events of a project are made at once.
+    turns: Cache<ProjectId, Arc<Mutex<()>>>,
 }
 
 impl Default for Renderings {
     fn default() -> Self {
         Self {
             events: Cache::builder().max_capacity(EVENTS_MAX).time_to_live(EVENT_LIFE).build(),
+            turns: Cache::builder().max_capacity(EVENTS_MAX).time_to_idle(PERSON_LIFE).build(),
             runs: Cache::builder().max_capacity(EVENTS_MAX).time_to_live(PERSON_LIFE).build(),
             people: Cache::builder().max_capacity(PEOPLE_MAX).time_to_live(PERSON_LIFE).build(),
         }
@@ -62,6 +67,37 @@ impl Default for Renderings {
 }
 
 impl Renderings {
+    /// Makes what several events of a project become, with one look-up for all of them; the first session that asks does
+    /// it for the others. What could not be made is made when [`Renderings::event`] asks for it.
+    pub async fn prepare(&self, database: &Database, org: OrgId, project: ProjectId, events: &[Queued<'_>]) {
+        let turn = self.turns.get_with(project, Arc::default);
+        let _turn = turn.lock().await;
+        let (mut slots, mut frames) = (Vec::new(), Vec::new());
+        for (stream, seq, at, text) in events {
+            let slot = self.events.get_with((*stream, *seq, (*at).to_owned()), Slot::default);
+            // How far a run is, is asked for each.
+            if let Ok(frame) = serde_json::from_slice::<EventFrame>(text)
+                && !slot.initialized()
+                && render::wanted(&frame).execution.is_none()
+            {
+                slots.push(slot);
+                frames.push(frame);
+            }
+        }
+        if frames.len() < 2 {
+            return;
+        }
+        match self.facts(database, org, &frames).await {
+            Ok(facts) => {
+                for (slot, frame) in slots.into_iter().zip(frames) {
+                    // Whoever asked for this one alone meanwhile has made the same.
+                    let _ = slot.set(render::event(project, frame, &facts).into_iter().map(finish).collect());
+                }
+            }
+            Err(error) => debug!(%error, "look up what several events do not say"),
+        }
+    }
+
     /// What an event becomes. Those who ask at the same time wait for one answer.
     ///
     /// # Errors
@@ -94,14 +130,22 @@ impl Renderings {
                 return Ok(Arc::from([]));
             }
         };
-        let facts = self.facts(database, org, &frame).await?;
+        let facts = self.facts(database, org, std::slice::from_ref(&frame)).await?;
         Ok(render::event(project, frame, &facts).into_iter().map(finish).collect())
     }
 
-    async fn facts(&self, database: &Database, org: OrgId, frame: &EventFrame) -> sqlx::Result<Facts> {
-        let wanted = render::wanted(frame);
+    /// What these events do not say; of a run only if there is no more than one.
+    async fn facts(&self, database: &Database, org: OrgId, frames: &[EventFrame]) -> sqlx::Result<Facts> {
+        let mut wanted = Wanted::default();
+        for frame in frames {
+            let also = render::wanted(frame);
+            wanted.people.extend(also.people);
+            wanted.nodes.extend(also.nodes);
+            wanted.outlines.extend(also.outlines);
+            wanted.execution = also.execution;
+        }
         let mut facts = Facts { people: self.people(database, org, &wanted.people).await?, ..Facts::default() };
-        if !wanted.nodes.is_empty() || wanted.execution.is_some() {
+        if !wanted.nodes.is_empty() || !wanted.outlines.is_empty() || wanted.execution.is_some() {
             let mut tx = database.begin(&Tenant::org(org)).await?;
             if !wanted.nodes.is_empty() {
                 for (id, node) in view::nodes(&mut tx, &wanted.nodes, Viewer::Readers).await? {
@@ -111,9 +155,12 @@ impl Renderings {
                     }
                 }
             }
+            if !wanted.outlines.is_empty() {
+                facts.outlines = facts::outlines(&mut tx, &wanted.outlines).await?;
+            }
             if let Some(execution) = wanted.execution {
                 facts.progress = facts::progress(&mut tx, execution).await?;
-                if matches!(frame.event, Event::TraceEvent(_)) {
+                if frames.iter().any(|frame| matches!(frame.event, Event::TraceEvent(_))) {
                     facts.run = facts::run(&mut tx, execution).await?;
                 }
             }

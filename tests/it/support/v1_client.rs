@@ -202,17 +202,19 @@ impl V1Client {
 
     /// Waits for the end of the socket; the close code, if there was one.
     pub async fn closed(&self) -> Option<u16> {
+        tokio::time::timeout(DEADLINE, self.ended()).await.expect("the socket ends")
+    }
+
+    /// As [`V1Client::closed`], however long it takes.
+    pub async fn ended(&self) -> Option<u16> {
         let mut changes = self.shared.changes.subscribe();
-        let waiting = async {
-            loop {
-                changes.mark_unchanged();
-                if let Some(code) = self.shared.lock().closed {
-                    return code;
-                }
-                changes.changed().await.expect("the sender lives in self");
+        loop {
+            changes.mark_unchanged();
+            if let Some(code) = self.shared.lock().closed {
+                return code;
             }
-        };
-        tokio::time::timeout(DEADLINE, waiting).await.expect("the socket ends")
+            changes.changed().await.expect("the sender lives in self");
+        }
     }
 
     /// Drops the socket without a word.
@@ -223,9 +225,14 @@ impl V1Client {
 
     /// Says goodbye as a page does.
     pub fn close(&self) {
+        self.close_with(1001);
+    }
+
+    /// Says goodbye with a close code.
+    pub fn close_with(&self, code: u16) {
         let _ = self
             .outbound
-            .send(Message::Close(Some(tungstenite::protocol::CloseFrame { code: 1001.into(), reason: "".into() })));
+            .send(Message::Close(Some(tungstenite::protocol::CloseFrame { code: code.into(), reason: "".into() })));
     }
 }
 

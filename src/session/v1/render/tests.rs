@@ -16,7 +16,9 @@ fn rendered(name: &str, change: impl FnOnce(&mut Node)) -> Vec<Value> {
     node.id = NODE.parse().expect("an id");
     change(&mut node);
     let frame = golden(name);
-    let nodes = wanted(&frame).nodes.into_iter().map(|id| (id, Node { id, ..(*node).clone() })).collect();
+    let wanted = wanted(&frame);
+    let nodes = wanted.nodes.into_iter().chain(wanted.outlines);
+    let nodes = nodes.map(|id| (id, Node { id, ..(*node).clone() })).collect();
     let facts = Facts { nodes, ..Facts::default() };
     let rendered = event(ProjectId::random(), frame, &facts);
     rendered.into_iter().map(|r| serde_json::to_value(r.message).expect("JSON")).collect()
