@@ -229,19 +229,47 @@ begin
             order by x.id, f.step
         ) e;
     else
-        -- To its worker a row that is gone is a run that was cancelled. Those that go with their node or project are told
-        -- by its end.
+        -- To its worker a row that is gone is a run that was cancelled; one that had ended ended as it did. Of those that go
+        -- with their node its own trigger tells.
         insert into realtime.staging (stream_id, body, is_first)
-        select o.id, realtime.closing_line(o.id, 'cancelled', origins), realtime.arm()
+        select o.id, realtime.closing_line(o.id, realtime.last_status(o.status), origins), realtime.arm()
         from before_rows o
         join nodes n on n.id = o.node_id
-        where not realtime.is_over(o.status)
         order by o.id;
     end if;
     return null;
 end
 $$;
 comment on function realtime.execution_streams() is 'Writes execution_update and execution_closed to the executions'' own streams.';
+
+-- Before the row goes: its executions go right after it, and from them the project can no longer be told. With a project
+-- that goes as a whole its viewers go anyway, and its executions need no lines.
+create or replace function realtime.close_executions()
+returns trigger
+language plpgsql
+security definer
+set search_path = glassbox, public, realtime, pg_temp
+as $$
+begin
+    insert into realtime.staging (stream_id, body, is_first)
+    select x.id, realtime.closing_line(x.id, realtime.last_status(x.status), realtime.origins()), realtime.arm()
+    from agent_executions x
+    where x.node_id = old.id
+        and exists (select from projects p where p.id = old.project_id)
+    order by x.id;
+    return old;
+end
+$$;
+comment on function realtime.close_executions() is 'Writes execution_closed for the executions of a node whose row goes.';
+
+create or replace function realtime.last_status(status text)
+returns text
+language sql
+immutable
+as $$
+    select case when realtime.is_over(status) then status else 'cancelled' end
+$$;
+comment on function realtime.last_status(text) is 'How an execution whose row goes has ended.';
 
 create or replace function realtime.closing_line(execution uuid, status text, origins jsonb)
 returns text
@@ -389,7 +417,7 @@ do $$
 declare
     f text;
 begin
-    foreach f in array array['traces_inserted', 'execution_streams', 'files_updated'] loop
+    foreach f in array array['traces_inserted', 'execution_streams', 'close_executions', 'files_updated'] loop
         execute format('revoke execute on function realtime.%I() from public', f);
         execute format('grant execute on function realtime.%I() to glassbox_owner', f);
     end loop;
@@ -412,6 +440,9 @@ create or replace trigger stream_updated after update on public.agent_executions
 create or replace trigger stream_deleted after delete on public.agent_executions
     referencing old table as before_rows
     for each statement execute function realtime.execution_streams();
+
+create or replace trigger close_executions before delete on public.nodes
+    for each row execute function realtime.close_executions();
 
 create or replace trigger log_updated after update on public.files
     referencing old table as before_rows new table as after_rows

@@ -8,6 +8,7 @@ create table if not exists realtime.undo_steps (
     project_id uuid not null,
     user_id uuid not null,
     position bigint not null,
+    ends bigint not null,
     id bigint not null generated always as identity,
     org_id uuid not null,
     is_undone boolean not null default false,
@@ -21,6 +22,7 @@ comment on table realtime.undo_steps is 'The commands that a user can take back 
 comment on column realtime.undo_steps.project_id is 'The project.';
 comment on column realtime.undo_steps.user_id is 'Who sent the command; all clients of a user share one stack.';
 comment on column realtime.undo_steps.position is 'The height in the stack: those that were taken back stand on those that were not.';
+comment on column realtime.undo_steps.ends is 'Where the step ended when it was made, among the bytes of all steps up to it.';
 comment on column realtime.undo_steps.id is 'Tells steps of one height apart, which two instances may make at the same moment.';
 comment on column realtime.undo_steps.org_id is 'The organization, for row-level security.';
 comment on column realtime.undo_steps.is_undone is 'Whether it was taken back.';

@@ -5,7 +5,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::inverse::{Deleted, Inverse, microseconds};
+use super::inverse::{Deleted, Inverse, Lost, microseconds};
 use super::{Applied, Done, Job, Place, lock, not_found};
 use crate::store::tree::{self, Branch, ReturnTo};
 use crate::store::{Origin, Tx, locks, nodes};
@@ -21,11 +21,11 @@ pub(super) async fn apply(
     at: Option<OffsetDateTime>,
 ) -> sqlx::Result<Applied> {
     let rows = nodes::lock(tx, place.project, &[node]).await?;
-    let parent_id = match rows.get(&node) {
+    match rows.get(&node) {
         None => return Ok(Err(not_found())),
         Some(row) if row.deleted_at.is_some() => return Ok(Ok(Done::unchanged())),
-        Some(row) => row.content.parent,
-    };
+        Some(_) => {}
+    }
     if let Some(error) = lock::refusal(tx, job, node, fence).await? {
         return Ok(Err(error));
     }
@@ -42,21 +42,20 @@ pub(super) async fn apply(
     Ok(Ok(match deleted_at {
         Some(deleted_at) if job.is_undoable() => done.with_inverse(Inverse::Restore(Deleted {
             node_id: node,
-            parent_id,
-            nodes: all,
+            nodes: branches.into_iter().map(Lost::from).collect(),
             deleted_at_us: microseconds(deleted_at),
         })),
         _ => done,
     }))
 }
 
-/// Brings a node back with what the same delete took, parents before children.
+/// Brings a node back with what the same delete took, parents before children. Given branches are locked already.
 pub(super) async fn restore(
     tx: &mut Tx,
     place: Place,
     job: &Job<'_>,
     node: NodeId,
-    to: ReturnTo,
+    to: ReturnTo<'_>,
 ) -> sqlx::Result<Applied> {
     let rows = nodes::lock(tx, place.project, &[node]).await?;
     let deleted_at = match rows.get(&node) {
@@ -64,10 +63,16 @@ pub(super) async fn restore(
         Some(row) if row.deleted_at.is_none() => return Ok(Ok(Done::unchanged().with_version(row.version))),
         Some(row) => row.deleted_at,
     };
-    let branches = tree::lock_deleted_subtree(tx, place.project, node).await?;
+    let branches = match to {
+        ReturnTo::ItsPlace => tree::lock_deleted_subtree(tx, place.project, node).await?,
+        ReturnTo::Branches(branches) => branches.to_vec(),
+    };
     set_origins(tx, job, &branches, |b| b.depth).await?;
     let all: Vec<NodeId> = branches.iter().map(|b| b.node).collect();
-    tree::restore(tx, node, &all, to).await?;
+    match to {
+        ReturnTo::ItsPlace => tree::restore(tx, node, &all).await?,
+        ReturnTo::Branches(branches) => tree::bring_back(tx, branches).await?,
+    }
     let done = Done::applied().with_result(json!({ "nodeIds": all }));
     Ok(Ok(match job.is_undoable() {
         true => done.with_inverse(Inverse::of_presence(tx, node, &all, deleted_at).await?),

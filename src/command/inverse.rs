@@ -4,16 +4,20 @@
 //! whether somebody changed it. Content is judged by its version as well, so that a change to and fro by somebody else
 //! is seen. Applying an inverse gives the inverse of that, which is how a redo comes about.
 
+use std::collections::BTreeMap;
+
 use glassbox_protocol::client::{DependencyAdd, NodeChanges};
 use glassbox_protocol::entity::Position;
 use glassbox_protocol::{DependencyId, NodeId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::store::nodes::Content;
 use crate::store::parts::PartKind;
+use crate::store::tree::Branch;
 use crate::store::{Tx, undo};
 
 /// What takes a command back.
@@ -78,7 +82,81 @@ pub struct FieldsBack {
     /// The values from before.
     pub set: NodeChanges,
     /// The values that the command left.
-    pub expected: NodeChanges,
+    pub expected: Expected,
+}
+
+/// What fields are expected to hold. Of what is large, a hash does: it is only compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The small ones.
+    pub values: NodeChanges,
+    /// Hashes of the large ones, by the name of the field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hashes: BTreeMap<String, String>,
+}
+
+impl From<NodeChanges> for Expected {
+    fn from(mut values: NodeChanges) -> Self {
+        let mut hashes = BTreeMap::new();
+        if let Some(Some(text)) = values.description.take_if(|text| text.as_ref().is_some_and(|t| is_large(t))) {
+            hashes.insert("description".to_owned(), hash(&text));
+        }
+        if let Some(metadata) = values.metadata.take() {
+            let text = canonical(&Value::Object(metadata.clone()));
+            match is_large(&text) {
+                true => _ = hashes.insert("metadata".to_owned(), hash(&text)),
+                false => values.metadata = Some(metadata),
+            }
+        }
+        Self { values, hashes }
+    }
+}
+
+impl Expected {
+    /// What the same fields hold now.
+    pub(super) fn present(&self, now: &Content) -> NodeChanges {
+        let named = |field: &str, is_small: bool| is_small || self.hashes.contains_key(field);
+        let small = &self.values;
+        NodeChanges {
+            title: small.title.as_ref().map(|_| now.title.clone()),
+            description: named("description", small.description.is_some()).then(|| now.description.clone()),
+            status: small.status.as_ref().map(|_| now.status.clone()),
+            parent_id: small.parent_id.map(|_| now.parent),
+            supervisor_user_id: small.supervisor_user_id.map(|_| now.supervisor),
+            metadata: named("metadata", small.metadata.is_some()).then(|| now.metadata.clone()),
+            position: small.position.map(|_| now.position),
+        }
+    }
+}
+
+/// Most bytes of a value that a step keeps only to compare it.
+const COMPARED_MAX: usize = 1024;
+
+fn is_large(text: &str) -> bool {
+    text.len() > COMPARED_MAX
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// JSON as one text for one value: the database sorts keys and spells numbers in its own way.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            let members =
+                sorted.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        // Without a minus before zero, which the database does not know.
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => (float + 0.0).to_string(),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// Nodes that went together.
@@ -87,12 +165,28 @@ pub struct FieldsBack {
 pub struct Deleted {
     /// The root.
     pub node_id: NodeId,
-    /// What contains the root.
-    pub parent_id: Option<NodeId>,
     /// The root and what went with it.
-    pub nodes: Vec<NodeId>,
+    pub nodes: Vec<Lost>,
     /// When they went, microseconds since 1970.
     pub deleted_at_us: i64,
+}
+
+/// A node that went, and how it hung together with the others: one that is restored alone for a while loses its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lost {
+    /// The node.
+    pub node_id: NodeId,
+    /// What contained it.
+    pub parent_id: Option<NodeId>,
+    /// 0 for the root.
+    pub depth: i32,
+}
+
+impl From<Branch> for Lost {
+    fn from(branch: Branch) -> Self {
+        Self { node_id: branch.node, parent_id: branch.parent, depth: branch.depth }
+    }
 }
 
 /// An input or output as the command left it.
@@ -150,7 +244,7 @@ pub struct Seen {
 impl Inverse {
     /// What sets the fields back that differ.
     pub(super) fn of_content(node_id: NodeId, version: i32, before: &Content, after: &Content) -> Self {
-        let (set, expected) = (differing(before, after), differing(after, before));
+        let (set, expected) = (differing(before, after), differing(after, before).into());
         Self::Fields(Box::new(FieldsBack { node_id, version, set, expected }))
     }
 
@@ -175,7 +269,7 @@ impl Inverse {
             Self::AddPart(part) => vec![part.node_id],
             Self::Places { moves } => moves.iter().map(|m| m.node_id).collect(),
             Self::Delete { nodes, .. } => nodes.iter().map(|seen| seen.node_id).collect(),
-            Self::Restore(deleted) => deleted.nodes.clone(),
+            Self::Restore(deleted) => deleted.nodes.iter().map(|lost| lost.node_id).collect(),
             Self::RemoveEdge { edge, .. } | Self::AddEdge { edge, .. } | Self::Edge { set: edge, .. } => {
                 vec![edge.source_node_id, edge.target_node_id]
             }
@@ -206,19 +300,6 @@ fn differing(of: &Content, from: &Content) -> NodeChanges {
     }
 }
 
-/// The present values of the fields that some changes name.
-pub(super) fn present_values(named: &NodeChanges, now: &Content) -> NodeChanges {
-    NodeChanges {
-        title: named.title.as_ref().map(|_| now.title.clone()),
-        description: named.description.as_ref().map(|_| now.description.clone()),
-        status: named.status.as_ref().map(|_| now.status.clone()),
-        parent_id: named.parent_id.map(|_| now.parent),
-        supervisor_user_id: named.supervisor_user_id.map(|_| now.supervisor),
-        metadata: named.metadata.as_ref().map(|_| now.metadata.clone()),
-        position: named.position.map(|_| now.position),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Map, json};
@@ -241,7 +322,26 @@ mod tests {
         let inverse = Inverse::of_content(NodeId::random(), 2, &before, &after);
         let stored = serde_json::to_value(&inverse).expect("JSON");
         assert_eq!(stored["set"], json!({ "description": null, "position": { "x": 0.0, "y": 0.0 } }));
-        assert_eq!(stored["expected"], json!({ "description": "text", "position": { "x": 0.1, "y": 2.0 } }));
+        let expected = json!({ "values": { "description": "text", "position": { "x": 0.1, "y": 2.0 } } });
+        assert_eq!(stored["expected"], expected);
         assert_eq!(serde_json::from_value::<Inverse>(stored).expect("an inverse"), inverse);
+    }
+
+    #[test]
+    fn of_large_values_a_hash_is_expected_however_they_are_spelled() {
+        let expected = |json: &str| {
+            let metadata = Some(serde_json::from_str(json).expect("an object"));
+            Expected::from(NodeChanges {
+                description: Some(Some("d".repeat(5000))),
+                metadata,
+                ..NodeChanges::default()
+            })
+        };
+        let text = "m".repeat(5000);
+        let one = expected(&format!(r#"{{ "b": [1.0, 1e16, -0.0], "a": "{text}" }}"#));
+        assert_eq!(one.values, NodeChanges::default());
+        assert_eq!(one, expected(&format!(r#"{{ "a": "{text}", "b": [1.00, 10000000000000000, 0.0] }}"#)));
+        assert_ne!(one, expected(&format!(r#"{{ "a": "{text}", "b": [1.0, 10000000000000001, 0.0] }}"#)));
+        assert!(serde_json::to_string(&one).expect("JSON").len() < 200);
     }
 }

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tracing::warn;
 
-use super::inverse::{self, Deleted, FieldsBack, Inverse, PlaceBack, Seen};
+use super::inverse::{self, Deleted, Expected, FieldsBack, Inverse, PlaceBack, Seen};
 use super::{Applied, Done, Job, Place, delete, dependency, gone, lock, moves, not_found, parts, update};
-use crate::store::tree::{self, ReturnTo};
+use crate::store::tree::{self, Branch, ReturnTo};
 use crate::store::undo::{self, NewStep, Which};
 use crate::store::{Failure, Tx, dependencies, nodes};
 
@@ -149,11 +149,15 @@ async fn set_fields(tx: &mut Tx, place: Place, job: &Job<'_>, back: &FieldsBack)
         Some(row) if row.deleted_at.is_some() => return Ok(Err(gone(*node_id))),
         Some(row) => row,
     };
-    let now = inverse::present_values(expected, &row.content);
-    if now != *expected {
-        let (expected, now) = (json!(expected), json!(now));
-        let fields: Vec<String> = names(&expected).filter(|field| expected[field] != now[field]).collect();
-        return Ok(Err(conflict(&[of_fields(*node_id, &fields, &expected, &now)])));
+    let now = expected.present(&row.content);
+    let found = Expected::from(now.clone());
+    if found != *expected {
+        let (values, now, small) = (json!(expected.values), json!(now), json!(found.values));
+        let is_other = |field: &String| {
+            values.get(field) != small.get(field) || expected.hashes.get(field) != found.hashes.get(field)
+        };
+        let fields: Vec<String> = names(&now).filter(is_other).collect();
+        return Ok(Err(conflict(&[of_fields(*node_id, &fields, &values, &now)])));
     }
     let command = Command::NodeUpdate(NodeUpdate {
         node_id: *node_id,
@@ -167,7 +171,7 @@ async fn set_fields(tx: &mut Tx, place: Place, job: &Job<'_>, back: &FieldsBack)
         // Changed to and fro since: the values are the same, but somebody else has set them.
         (ErrorCode::VersionConflict, Some(details)) => {
             let fields: Vec<String> = serde_json::from_value(details["fields"].clone()).unwrap_or_default();
-            conflict(&[of_fields(*node_id, &fields, &json!(expected), &json!(now))])
+            conflict(&[of_fields(*node_id, &fields, &json!(expected.values), &json!(now))])
         }
         _ => error,
     }))
@@ -243,33 +247,39 @@ async fn delete_again(
 
 /// Brings nodes back, if it is still the same delete that they are gone with.
 async fn restore(tx: &mut Tx, place: Place, job: &Job<'_>, deleted: &Deleted) -> sqlx::Result<Applied> {
-    let Deleted { node_id, parent_id, nodes, deleted_at_us } = deleted;
+    let Deleted { node_id, nodes, deleted_at_us } = deleted;
     let node = *node_id;
-    let touched: Vec<NodeId> = std::iter::once(node).chain(*parent_id).collect();
+    let parent = nodes.iter().find(|lost| lost.node_id == node).and_then(|lost| lost.parent_id);
+    let touched: Vec<NodeId> = nodes.iter().map(|lost| lost.node_id).chain(parent).collect();
     let rows = nodes::lock(tx, place.project, &touched).await?;
-    let Some(row) = rows.get(&node) else { return Ok(Err(not_found())) };
-    let deleted_at_us_now = row.deleted_at.map(inverse::microseconds);
-    if deleted_at_us_now != Some(*deleted_at_us) {
-        let reason = if row.deleted_at.is_some() { "deleted anew" } else { "restored already" };
-        return Ok(Err(conflict(&[json!({ "nodeId": node, "fields": ["deletedAt"], "reason": reason })])));
+    if !rows.contains_key(&node) {
+        return Ok(Err(not_found()));
     }
-    if let Some(parent) = parent_id
-        && rows.get(parent).is_none_or(|row| row.deleted_at.is_some())
+    let mut missing = Vec::new();
+    for lost in nodes {
+        let deleted_at = rows.get(&lost.node_id).map(|row| row.deleted_at.map(inverse::microseconds));
+        let reason = match deleted_at {
+            Some(Some(at)) if at == *deleted_at_us => continue,
+            Some(Some(_)) => "deleted anew",
+            Some(None) => "restored already",
+            None => "gone for good",
+        };
+        missing.push(json!({ "nodeId": lost.node_id, "fields": ["deletedAt"], "reason": reason }));
+    }
+    if !missing.is_empty() {
+        return Ok(Err(conflict(&missing)));
+    }
+    if let Some(parent) = parent
+        && rows.get(&parent).is_none_or(|row| row.deleted_at.is_some())
     {
         // It would come back elsewhere, as a root.
         let (expected, now) = (json!({ "parentId": parent }), json!({ "parentId": null }));
         return Ok(Err(conflict(&[of_fields(node, &["parentId".to_owned()], &expected, &now)])));
     }
-    let branches = tree::lock_deleted_subtree(tx, place.project, node).await?;
-    let missing: Vec<Value> = nodes
-        .iter()
-        .filter(|id| branches.iter().all(|b| b.node != **id))
-        .map(|id| json!({ "nodeId": id, "fields": ["deletedAt"], "reason": "restored already" }))
-        .collect();
-    if !missing.is_empty() {
-        return Ok(Err(conflict(&missing)));
-    }
-    delete::restore(tx, place, job, node, ReturnTo::Parent(*parent_id)).await
+    // By the list, not by what hangs below the root: a node that was restored alone meanwhile has lost its parent.
+    let branches: Vec<Branch> =
+        nodes.iter().map(|lost| Branch { node: lost.node_id, parent: lost.parent_id, depth: lost.depth }).collect();
+    delete::restore(tx, place, job, node, ReturnTo::Branches(&branches)).await
 }
 
 /// `VERSION_CONFLICT` that names what is not as it was left.
@@ -279,7 +289,10 @@ pub(super) fn conflict(conflicts: &[Value]) -> Error {
 }
 
 fn of_fields(node: NodeId, fields: &[String], expected: &Value, current: &Value) -> Value {
-    let of = |values: &Value| fields.iter().map(|f| (f.clone(), values[f].clone())).collect::<Map<String, Value>>();
+    // Of what is large, the value that was expected is not known any more.
+    let of = |values: &Value| -> Map<String, Value> {
+        fields.iter().filter_map(|field| Some((field.clone(), values.get(field)?.clone()))).collect()
+    };
     json!({ "nodeId": node, "fields": fields, "expected": of(expected), "current": of(current) })
 }
 

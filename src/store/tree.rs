@@ -49,6 +49,8 @@ pub async fn is_undeleted(tx: &mut Tx, node: NodeId) -> sqlx::Result<bool> {
 pub struct Branch {
     /// The node.
     pub node: NodeId,
+    /// What contains it.
+    pub parent: Option<NodeId>,
     /// 0 for the root.
     pub depth: i32,
 }
@@ -74,7 +76,7 @@ pub async fn lock_subtree(tx: &mut Tx, project: ProjectId, root: NodeId) -> sqlx
             where n.deleted_at is null
                 and n.project_id = $1
         )
-        select n.id, down.depth
+        select n.id, n.parent_id, down.depth
         from down
         join nodes n on n.id = down.id
         order by n.id
@@ -105,7 +107,7 @@ pub async fn lock_deleted_subtree(tx: &mut Tx, project: ProjectId, root: NodeId)
             where n.deleted_at = down.deleted_at
                 and n.project_id = $1
         )
-        select n.id, down.depth
+        select n.id, n.parent_id, down.depth
         from down
         join nodes n on n.id = down.id
         order by n.id
@@ -121,8 +123,11 @@ async fn lock_branches(
     root: NodeId,
     query: &'static str,
 ) -> sqlx::Result<Vec<Branch>> {
-    let rows: Vec<(Uuid, i32)> = sqlx::query_as(query).bind(project.0).bind(root.0).fetch_all(tx.conn()).await?;
-    Ok(rows.into_iter().map(|(id, depth)| Branch { node: NodeId(id), depth }).collect())
+    let rows: Vec<(Uuid, Option<Uuid>, i32)> =
+        sqlx::query_as(query).bind(project.0).bind(root.0).fetch_all(tx.conn()).await?;
+    let branches =
+        rows.into_iter().map(|(id, parent, depth)| Branch { node: NodeId(id), parent: parent.map(NodeId), depth });
+    Ok(branches.collect())
 }
 
 /// Deletes nodes softly, ends their locks and cancels their executions. One moment for all of them, so that a restore
@@ -161,25 +166,24 @@ pub async fn delete(tx: &mut Tx, nodes: &[NodeId], at: Option<OffsetDateTime>) -
     .await
 }
 
-/// Where the root of what is brought back goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReturnTo {
+/// Where what is brought back goes.
+#[derive(Clone, Copy, Debug)]
+pub enum ReturnTo<'a> {
     /// Where it was, or to the canvas itself if its parent is still deleted.
     ItsPlace,
-    /// Into a node that is there, or to the canvas itself.
-    Parent(Option<NodeId>),
+    /// All of it as it hung together, wherever it hangs now.
+    Branches(&'a [Branch]),
 }
 
-/// Brings deleted nodes back.
+/// Brings deleted nodes back into what contains them, the root to the canvas itself if its parent is still deleted.
 ///
 /// # Errors
-/// The database is away; a parent that lies below the root.
-pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId], to: ReturnTo) -> sqlx::Result<()> {
+/// The database is away.
+pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId]) -> sqlx::Result<()> {
     sqlx::query(
         "update nodes n
         set deleted_at = null,
             parent_id = case
-                when n.id = $1 and $3 then $4
                 when n.id = $1 and exists (
                     select 1
                     from nodes p
@@ -192,11 +196,24 @@ pub async fn restore(tx: &mut Tx, root: NodeId, nodes: &[NodeId], to: ReturnTo) 
     )
     .bind(root.0)
     .bind(nodes.iter().map(|n| n.0).collect::<Vec<_>>())
-    .bind(to != ReturnTo::ItsPlace)
-    .bind(match to {
-        ReturnTo::Parent(Some(parent)) => Some(parent.0),
-        ReturnTo::Parent(None) | ReturnTo::ItsPlace => None,
-    })
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Brings deleted nodes back, each into its parent.
+///
+/// # Errors
+/// The database is away; a parent that is gone or lies below its node.
+pub async fn bring_back(tx: &mut Tx, branches: &[Branch]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update nodes n
+        set deleted_at = null, parent_id = v.parent_id
+        from unnest($1::uuid[], $2::uuid[]) v (id, parent_id)
+        where n.id = v.id",
+    )
+    .bind(branches.iter().map(|b| b.node.0).collect::<Vec<_>>())
+    .bind(branches.iter().map(|b| b.parent.map(Uuid::from)).collect::<Vec<_>>())
     .execute(tx.conn())
     .await?;
     Ok(())

@@ -41,7 +41,12 @@ pub enum Which {
     Undone,
 }
 
-/// Puts steps on the stacks of their users: what was taken back before cannot be done again, and at most 100 are kept.
+/// Most bytes of the steps on one side of a stack, but for the one that passes the limit.
+const STACK_BYTES_MAX: i64 = 2 * 1024 * 1024;
+
+/// Puts steps on the stacks of their users: what was taken back before cannot be done again, and at least 100 are kept,
+/// unless they pass [`STACK_BYTES_MAX`] (`$6`). Each step knows where it ends among all bytes of its stack, so that
+/// nothing is added up, and what is too much goes at every 28th step and every 256 KiB.
 /// What was taken back stands above the rest, and the limits keep the planner from joining: so no more rows are looked at
 /// than are to be removed, author by author. The rows of a whole project would take 10 ms.
 macro_rules! push_steps {
@@ -50,24 +55,37 @@ macro_rules! push_steps {
             "with ",
             $before,
             "added as (
-                select v.user_id, v.command, v.inverse, row_number() over (partition by v.user_id order by v.n) as n
+                select v.user_id, v.command, v.inverse,
+                    row_number() over (partition by v.user_id order by v.n) as n,
+                    sum(pg_column_size(v.inverse)) over (partition by v.user_id order by v.n)::bigint as ends
                 from unnest($3::uuid[], $4::text[], $5::jsonb[]) with ordinality v (user_id, command, inverse, n)
             ),
             authors as materialized (
                 select
                     a.user_id,
-                    count(*) as steps,
-                    coalesce((
-                        select s.position
+                    a.steps,
+                    a.bytes,
+                    t.position as top,
+                    t.ends,
+                    (t.position + a.steps) / 28 > t.position / 28
+                        or (t.ends + a.bytes) / 262144 > t.ends / 262144 as is_due
+                from (
+                    select user_id, count(*) as steps, max(ends) as bytes
+                    from added
+                    group by user_id
+                ) a
+                cross join lateral (
+                    select coalesce(max(s.position), 0) as position, coalesce(max(s.ends), 0) as ends
+                    from (
+                        select s.position, s.ends
                         from realtime.undo_steps s
                         where s.project_id = $1
                             and s.user_id = a.user_id
                             and not s.is_undone
                         order by s.position desc
                         limit 1
-                    ), 0) as top
-                from added a
-                group by a.user_id
+                    ) s
+                ) t
             ),
             cleared as (
                 delete from realtime.undo_steps s
@@ -91,18 +109,21 @@ macro_rules! push_steps {
                         from realtime.undo_steps u
                         where u.project_id = $1
                             and u.user_id = a.user_id
-                            and u.position <= a.top + a.steps - 100
+                            and u.position <= a.top
                             -- What is lower went with earlier commands, but its index entries may still be there.
-                            and u.position > a.top - 100
+                            and u.position > a.top - 150
+                            and (u.position <= a.top + a.steps - 100 or u.ends <= a.ends + a.bytes - $6)
                         limit 1000
                     ) g
+                    where a.is_due
                 ))
             )
-            insert into realtime.undo_steps (project_id, org_id, user_id, position, command, inverse)
-            select $1, $2, a.user_id, x.top + a.n, a.command, a.inverse
+            insert into realtime.undo_steps (project_id, org_id, user_id, position, ends, command, inverse)
+            select $1, $2, a.user_id, x.top + a.n, x.ends + a.ends, a.command, a.inverse
             from added a
             join authors x using (user_id)
-            where a.n > x.steps - 100"
+            where a.n > x.steps - 100
+                and a.ends > x.bytes - $6"
         )
     };
 }
@@ -121,6 +142,7 @@ pub async fn push(tx: &mut Tx, org: OrgId, project: ProjectId, steps: &[NewStep]
         .bind(steps.iter().map(|s| s.user.0).collect::<Vec<_>>())
         .bind(steps.iter().map(|s| s.command).collect::<Vec<_>>())
         .bind(steps.iter().map(|s| Json(&s.inverse)).collect::<Vec<_>>())
+        .bind(STACK_BYTES_MAX)
         .execute(tx.conn())
         .await?;
     Ok(())
@@ -145,7 +167,7 @@ pub async fn answer_and_push(
         "kept as (
             update realtime.command_results r
             set answer = v.answer
-            from unnest($6::uuid[], $7::uuid[], $8::uuid[], $9::jsonb[]) v (user_id, client_id, request_id, answer)
+            from unnest($7::uuid[], $8::uuid[], $9::uuid[], $10::jsonb[]) v (user_id, client_id, request_id, answer)
             where r.user_id = v.user_id
                 and r.client_id = v.client_id
                 and r.request_id = v.request_id
@@ -157,6 +179,7 @@ pub async fn answer_and_push(
     .bind(steps.iter().map(|s| s.user.0).collect::<Vec<_>>())
     .bind(steps.iter().map(|s| s.command).collect::<Vec<_>>())
     .bind(steps.iter().map(|s| Json(&s.inverse)).collect::<Vec<_>>())
+    .bind(STACK_BYTES_MAX)
     .bind(users)
     .bind(clients)
     .bind(requests)
@@ -213,7 +236,8 @@ pub async fn take(tx: &mut Tx, project: ProjectId, user: UserId, which: Which) -
     Ok(row.map(|(id, position, command, Json(inverse))| Step { id, position, command, inverse }))
 }
 
-/// Moves a step to the other end, with what leads back.
+/// Moves a step to the other end, with what leads back, which may be larger. What is farthest from the one end, where it
+/// goes to, makes room for it.
 ///
 /// # Errors
 /// The database is away.
@@ -226,7 +250,22 @@ pub async fn put_back(
     inverse: &Value,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "update realtime.undo_steps
+        "with cleared as (
+            delete from realtime.undo_steps s
+            where s.ctid = any(array(
+                select o.ctid
+                from (
+                    select u.ctid, sum(pg_column_size(u.inverse)) over (order by abs(u.position - $3), u.id) as bytes
+                    from realtime.undo_steps u
+                    where u.project_id = $1
+                        and u.user_id = $2
+                        and u.is_undone = $5
+                        and u.id <> $4
+                ) o
+                where o.bytes + pg_column_size($6::jsonb) > $7
+            ))
+        )
+        update realtime.undo_steps
         set is_undone = $5, inverse = $6
         where project_id = $1
             and user_id = $2
@@ -239,6 +278,7 @@ pub async fn put_back(
     .bind(step.id)
     .bind(taken_from == Which::Done)
     .bind(Json(inverse))
+    .bind(STACK_BYTES_MAX)
     .execute(tx.conn())
     .await?;
     Ok(())

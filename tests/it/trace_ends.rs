@@ -30,6 +30,26 @@ async fn an_execution_whose_row_is_deleted_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_after_its_end_or_with_its_node_is_told_to_be_over() {
+    let world = World::start().await;
+    for (status, table, closed) in
+        [("complete", "agent_executions", "complete"), ("failed", "nodes", "failed"), ("running", "nodes", "cancelled")]
+    {
+        let run = Run::new(&world).await;
+        let channel = run.channel();
+        set_status(&world.database.worker(), run.execution, status).await;
+        let viewer = world.client(0, &run.ann).await;
+        viewer.open(channel, None).await.expect("open");
+        let id = if table == "nodes" { run.node.0 } else { run.execution.0 };
+        world.sql(&format!("delete from {table} where id = '{id}'")).await;
+        let is_over =
+            |frame: &EventFrame| matches!(&frame.event, Event::ExecutionClosed { status, .. } if status == closed);
+        viewer.wait_strand("the end", channel, |s| s.events.iter().any(is_over).then_some(())).await;
+        viewer.assert_sound();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_is_told_and_what_comes_after_it_is_late() {
     let world = World::start().await;
     let run = Run::new(&world).await;

@@ -440,12 +440,76 @@ async fn a_new_command_ends_what_can_be_done_again_and_a_hundred_can_be_taken_ba
     for i in 1..=150 {
         two.anns.send(ClientMessage::Command(place(node, f64::from(i) + 1.0)), Some(RequestId::random()));
     }
-    for i in (51..=150).rev() {
-        two.undo().await.unwrap_or_else(|e| panic!("{i}: {e:?}"));
+    let mut count = 0;
+    while two.undo().await.unwrap_or_else(|e| panic!("{count}: {e:?}")).outcome != Outcome::Unchanged {
+        count += 1;
     }
-    assert_eq!(two.undo().await.expect("no more").outcome, Outcome::Unchanged);
+    assert!((100..=128).contains(&count), "{count}");
     let state = read_tables(&two.world.database.superuser(), two.project).await;
-    assert_eq!(state.nodes[&node].position.x, 51.0);
+    assert_eq!(state.nodes[&node].position.x, 151.0 - f64::from(count));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_values_are_taken_back_as_far_as_two_mebibytes_go() {
+    let two = Two::start().await;
+    let node = two.node("0").await;
+    let superuser = two.world.database.superuser();
+    let text = |i: u32| format!("{i} {}", "long ".repeat(40_000));
+    let described = |i: u32| {
+        let description = Some(Some(text(i)));
+        let metadata = Some(Map::from_iter([("k".to_owned(), json!([i, 1e16, "m".repeat(2000)]))]));
+        update(node, NodeChanges { description, metadata, ..NodeChanges::default() })
+    };
+    for i in 1..=30 {
+        two.anns.command(described(i)).await.expect("update");
+        let rows: (i64, i64) =
+            sqlx::query_as("select count(*), sum(octet_length(inverse::text)) from realtime.undo_steps")
+                .fetch_one(&superuser)
+                .await
+                .expect("the stack");
+        assert!(rows.1 < 5 * 512 * 1024, "{i}: {rows:?}");
+    }
+    let mut count = 0;
+    while two.undo().await.unwrap_or_else(|e| panic!("{count}: {e:?}")).outcome != Outcome::Unchanged {
+        count += 1;
+    }
+    assert!((9..=13).contains(&count), "{count}");
+    let description = async || {
+        let state = read_tables(&superuser, two.project).await;
+        state.nodes[&node].description.clone()
+    };
+    assert_eq!(description().await, Some(text(30 - count)));
+    for _ in 0..count {
+        assert_eq!(two.redo().await.expect("redo").outcome, Outcome::Applied);
+    }
+    assert_eq!(description().await, Some(text(30)));
+
+    let other = NodeChanges { description: Some(Some(text(99))), ..NodeChanges::default() };
+    two.bobs.command(update(node, other)).await.expect("update");
+    let details = two.conflicts(node, "description").await;
+    assert_eq!(details["conflicts"][0]["expected"], json!({}), "of what is large, only a hash is kept");
+    assert_eq!(details["conflicts"][0]["current"]["description"], json!(text(99)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_restored_alone_goes_back_to_its_parent_when_both_come_back() {
+    let two = Two::start().await;
+    let (parent, child) = (two.node("parent").await, two.node("child").await);
+    let below = NodeChanges { parent_id: Some(Some(parent)), ..NodeChanges::default() };
+    two.anns.command(update(child, below)).await.expect("a child");
+    let before = two.document().await;
+    two.anns.command(delete(parent)).await.expect("delete");
+    two.anns.command(Command::NodeRestore(NodeRef { node_id: child, fence: None })).await.expect("restore");
+    let alone = two.document().await;
+    for _ in 0..2 {
+        assert_eq!(undone(&two.undo().await.expect("the restore")), ("node_restore", 1));
+        assert_eq!(undone(&two.undo().await.expect("the delete")), ("node_delete", 2));
+        assert_eq!(two.document().await, before);
+        two.redo().await.expect("the delete");
+        two.redo().await.expect("the restore");
+        assert_eq!(two.document().await, alone);
+    }
+    two.bobs.assert_sound();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
