@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use glassbox_protocol::{SessionId, UserId};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Tx, users};
@@ -101,8 +102,8 @@ pub async fn redeem_older(
 pub struct Sign {
     /// The session.
     pub session: SessionId,
-    /// How long ago its client was there for certain; what was sent since may not have arrived.
-    pub ago: Duration,
+    /// When its client was there for certain; what was sent since may not have arrived.
+    pub alive_at: Instant,
     /// Whether its client was told until then which locks ended; not by one that has just begun.
     pub has_stated: bool,
     /// Whether its user was told of all notifications until then; not by one that has just begun.
@@ -120,6 +121,10 @@ pub enum Standing {
     Gone,
 }
 
+/// How late a note may reach the database, on whose clock it counts. What ended within that time is told twice, which is
+/// harmless; a note that seems newer than it is would lose it.
+const LATENESS_MAX: Duration = Duration::from_secs(5);
+
 /// Notes that a session of the older dialect lives, or has just ended. The context must be its user's.
 ///
 /// # Errors
@@ -130,7 +135,7 @@ pub async fn note_seen(tx: &mut Tx, id: Uuid, user: UserId, sign: Sign) -> sqlx:
         set
             seen_at = clock_timestamp() - make_interval(secs => $4),
             told_at = case
-                when $5 then greatest(told_at, clock_timestamp() - make_interval(secs => $4))
+                when $5 then greatest(told_at, clock_timestamp() - make_interval(secs => $4 + $6))
                 else told_at
             end
         where id = $1
@@ -141,8 +146,9 @@ pub async fn note_seen(tx: &mut Tx, id: Uuid, user: UserId, sign: Sign) -> sqlx:
     .bind(id)
     .bind(user.0)
     .bind(sign.session.0)
-    .bind(sign.ago.as_secs_f64())
+    .bind(sign.alive_at.elapsed().as_secs_f64())
     .bind(sign.has_stated)
+    .bind(LATENESS_MAX.as_secs_f64())
     .fetch_optional(tx.conn())
     .await?;
     match is_void {
@@ -162,7 +168,7 @@ pub async fn note_seen(tx: &mut Tx, id: Uuid, user: UserId, sign: Sign) -> sqlx:
             on conflict (user_id) do update set heard_at = greatest(listeners.heard_at, excluded.heard_at)",
         )
         .bind(user.0)
-        .bind(sign.ago.as_secs_f64())
+        .bind(sign.alive_at.elapsed().as_secs_f64())
         .execute(tx.conn())
         .await?;
     }

@@ -32,7 +32,7 @@ impl Session {
         let has_come = |at: Option<Instant>| at.is_some_and(|at| at < self.alive_at);
         Sign {
             session: self.page.session,
-            ago: self.alive_at.elapsed(),
+            alive_at: self.alive_at,
             has_stated: has_come(self.stated_at) && !matches!(self.pending, Some(Pending::Telling { .. })),
             has_told: has_come(self.backlog_at),
         }
