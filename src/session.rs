@@ -28,6 +28,7 @@ mod channels;
 mod commands;
 mod conversation;
 pub mod decode;
+mod heart;
 mod hello;
 pub mod outbound;
 mod own;
@@ -40,6 +41,9 @@ use conversation::Session;
 use hello::{Farewell, greet};
 use peer::Peer;
 use socket::Reader;
+
+/// How long a session may outlive its token, s.
+const TOKEN_GRACE_S: i64 = 25;
 
 /// How long a draining instance waits for the answers to what a client has asked.
 const ANSWERS_DEADLINE: Duration = Duration::from_secs(3);

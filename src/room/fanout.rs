@@ -319,7 +319,12 @@ impl State {
             room.snapshots.forget().await;
         }
         // Those who look at traces, too: they have to show anew that they may, which a lost event may have changed.
-        for (channel, session) in self.members.which(|_| true) {
+        self.send_back(|_| true);
+    }
+
+    /// Members take the whole state anew, and nothing of what is queued for them.
+    fn send_back(&mut self, who: impl FnMut(&Seated) -> bool) {
+        for (channel, session) in self.members.which(who) {
             // Back in a moment, unless its connection ends just now.
             if let Some(seated) = self.part(channel, session, Departure::Lost) {
                 seated.outbound().purge(channel);

@@ -13,6 +13,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use super::TOKEN_GRACE_S;
+use super::heart::Heart;
 use super::hello::{Farewell, server_time};
 use super::peer::Peer;
 use super::socket::{self, Inbound, Reader};
@@ -20,7 +22,6 @@ use super::{decode, subscription};
 use crate::app::App;
 use crate::auth::{self, Identity};
 use crate::command::validate;
-use crate::config::{PING_INTERVAL, PONG_DEADLINE};
 use crate::room::frame::Frame;
 use crate::room::presence::Departure;
 use crate::room::{Message, Room};
@@ -31,8 +32,6 @@ const MALFORMED_MAX: u32 = 20;
 const RATE_REFUSALS_MAX: u32 = 500;
 /// How long before its end a token's end is announced, s.
 const TOKEN_WARNING_S: i64 = 60;
-/// How long a session may outlive its token, s.
-const TOKEN_GRACE_S: i64 = 25;
 
 /// From this close code on a client is told not to come back.
 const STAY_AWAY: u16 = 4500;
@@ -66,8 +65,7 @@ pub(super) struct Session {
     pub(super) has_waited: bool,
     pub(super) malformed: u32,
     pub(super) rate_refusals: u32,
-    pub(super) pinged_at: Instant,
-    pub(super) is_pong_missing: bool,
+    pub(super) heart: Heart,
 }
 
 impl Session {
@@ -88,8 +86,7 @@ impl Session {
             has_waited: false,
             malformed: 0,
             rate_refusals: 0,
-            pinged_at: Instant::now(),
-            is_pong_missing: false,
+            heart: Heart::new(Instant::now()),
             app,
         }
     }
@@ -142,8 +139,7 @@ impl Session {
             let wake_at = self.wake_at();
             tokio::select! {
                 inbound = reader.next() => {
-                    // Anything the client sends is a sign of life.
-                    self.is_pong_missing = false;
+                    self.heart.heard();
                     match inbound {
                         Inbound::Text(text) => {
                             if let Some(ended) = Box::pin(self.frame(&text)).await {
@@ -179,27 +175,18 @@ impl Session {
     // The clock -------------------------------------------------------------------------------------------------
 
     fn wake_at(&self) -> Instant {
-        let heart = match self.is_pong_missing {
-            true => self.pinged_at + PONG_DEADLINE,
-            false => self.pinged_at + PING_INTERVAL,
-        };
         let token_event = match self.is_token_end_told {
             true => self.token_ends_at + TOKEN_GRACE_S,
             false => self.token_ends_at - TOKEN_WARNING_S,
         };
         let token_in = u64::try_from(token_event - auth::now()).unwrap_or(0);
-        heart.min(Instant::now() + Duration::from_secs(token_in.min(86_400)))
+        self.heart.next().min(Instant::now() + Duration::from_secs(token_in.min(86_400)))
     }
 
     fn clock(&mut self) -> Option<Ended> {
         let now = Instant::now();
-        if self.is_pong_missing && now >= self.pinged_at + PONG_DEADLINE {
+        if !self.heart.beat(now, &self.peer.outbound) {
             return Some(Ended::Violation(CloseCode::PongMissing, "no sign of life"));
-        }
-        if !self.is_pong_missing && now >= self.pinged_at + PING_INTERVAL {
-            self.peer.outbound.send(Frame::ping());
-            self.pinged_at = now;
-            self.is_pong_missing = true;
         }
         let left_s = self.token_ends_at - auth::now();
         if !self.is_token_end_told && left_s <= TOKEN_WARNING_S {

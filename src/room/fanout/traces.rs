@@ -84,13 +84,7 @@ impl State {
     fn trace_lost(&mut self, execution: ExecutionId) {
         self.traces.remove(&execution);
         let channel = Channel::Execution(execution);
-        for (channel, session) in self.members.which(|seated| seated.member.channel == channel) {
-            if let Some(seated) = self.part(channel, session, Departure::Lost) {
-                seated.outbound().purge(channel);
-                seated.tell(News::Restart);
-            }
-        }
-        self.note_emptiness();
+        self.send_back(|seated| seated.member.channel == channel);
     }
 
     /// Tells those who look at a silent trace where it stands, and lets go of traces at which nobody looks.

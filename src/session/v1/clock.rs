@@ -8,12 +8,9 @@ use tokio::time::Instant;
 
 use super::conversation::{Ended, Session};
 use crate::auth;
-use crate::config::{PING_INTERVAL, PONG_DEADLINE};
-use crate::room::frame::Frame;
+use crate::session::TOKEN_GRACE_S;
 use crate::session::outbound::Lane;
 
-/// How long a session may outlive its parent session, s.
-const TOKEN_GRACE_S: i64 = 25;
 /// How often a session notes that it lives.
 const SEEN_INTERVAL: Duration = Duration::from_secs(120);
 /// How soon a list that had no room is tried again.
@@ -22,27 +19,18 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 impl Session {
     /// When something is due.
     pub(super) fn wake_at(&self) -> Instant {
-        let heart = match self.is_pong_missing {
-            true => self.pinged_at + PONG_DEADLINE,
-            false => self.pinged_at + PING_INTERVAL,
-        };
         let token_in = u64::try_from(self.page.identity.expires_at + TOKEN_GRACE_S - auth::now()).unwrap_or(0);
         let token = Instant::now() + Duration::from_secs(token_in.min(86_400));
         let list = self.is_list_due.then(|| Instant::now() + RETRY_INTERVAL);
         let others = [Some(self.seen_at + SEEN_INTERVAL), self.backlog_due, list, self.pace.next(), self.next_leave()];
-        others.into_iter().flatten().fold(heart.min(token), Instant::min)
+        others.into_iter().flatten().fold(self.heart.next().min(token), Instant::min)
     }
 
     /// Does what is due; tells if that ends the session.
     pub(super) async fn clock(&mut self) -> Option<Ended> {
         let now = Instant::now();
-        if self.is_pong_missing && now >= self.pinged_at + PONG_DEADLINE {
+        if !self.heart.beat(now, &self.out) {
             return Some(Ended::Violation(CloseCode::PongMissing, "no sign of life"));
-        }
-        if !self.is_pong_missing && now >= self.pinged_at + PING_INTERVAL {
-            self.out.send(Frame::ping());
-            self.pinged_at = now;
-            self.is_pong_missing = true;
         }
         if auth::now() >= self.page.identity.expires_at + TOKEN_GRACE_S {
             return Some(Ended::Violation(CloseCode::TokenExpired, "the session has expired"));

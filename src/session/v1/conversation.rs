@@ -30,6 +30,7 @@ use crate::auth::Page;
 use crate::room::Room;
 use crate::room::frame::Frame;
 use crate::session::conversation::rate;
+use crate::session::heart::Heart;
 use crate::session::hello::Farewell;
 use crate::session::outbound::Outbound;
 use crate::session::peer::{Notice, Peer};
@@ -109,8 +110,7 @@ pub(super) struct Session {
     channel_frames: DefaultDirectRateLimiter,
     malformed: DefaultDirectRateLimiter,
     rate_refusals: u32,
-    pub(super) pinged_at: Instant,
-    pub(super) is_pong_missing: bool,
+    pub(super) heart: Heart,
 }
 
 pub(super) enum Ended {
@@ -180,8 +180,7 @@ impl Session {
             channel_frames: rate(CHANNELS_PER_SECOND, CHANNELS_BURST),
             malformed: rate(MALFORMED_PER_SECOND, MALFORMED_BURST),
             rate_refusals: 0,
-            pinged_at: now,
-            is_pong_missing: false,
+            heart: Heart::new(now),
         }
     }
 
@@ -293,7 +292,7 @@ impl Session {
 
     fn inbound(&mut self, inbound: Inbound) -> Option<Ended> {
         // Anything the client sends is a sign of life.
-        self.is_pong_missing = false;
+        self.heart.heard();
         // Not so the end of a stream that nobody closed: it may have been dead for long.
         if matches!(inbound, Inbound::Text(_) | Inbound::Pong | Inbound::Ping(_) | Inbound::Closed) {
             self.alive_at = Instant::now();
